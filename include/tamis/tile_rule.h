@@ -1,0 +1,64 @@
+// What happens inside a visited tile.
+#ifndef TAMIS_TILE_RULE_H_
+#define TAMIS_TILE_RULE_H_
+
+#include <cstdint>
+
+namespace tamis {
+
+/// Who must agree before skip-softmax drops a tile.
+enum class SkipVote : uint8_t {
+  kQueryHead,  ///< the tile's query rows of one query head
+  kGqaGroup,   ///< the tile's query rows of every query head that shares the KV head
+};
+
+/// Everything skip-softmax decisions depend on besides the scores. Executors publish the
+/// geometries they run; a rule names one; reference, counters and calibration take it as input.
+struct TileGeometry {
+  int32_t tile_rows = 128;     ///< queries of a tile
+  int32_t tile_columns = 128;  ///< keys of a tile
+  SkipVote vote = SkipVote::kQueryHead;
+  /// Key ranges with a running maximum of their own. 1: one pass in ascending order.
+  int32_t splits = 1;
+  bool operator==(const TileGeometry&) const = default;
+};
+
+/// Skip-softmax (BLASST, arXiv 2512.12087). Walking a row's tiles in TileIndex order, a tile is
+/// dropped when for every voting valid row
+///     max over the tile of score < (running maximum over all earlier visited tiles) + ln(lambda)
+/// (strict; scores after scale, softcap, bias and mask, in natural-log units; the running maximum
+/// starts at -inf, so that the first tile holding any visible score is never dropped). Dropped
+/// tiles leave numerator and denominator alike. Rows past the sequence's end and rows without a
+/// visible score in the tile do not vote.
+struct SkipSoftmaxRule {
+  /// [batch] lambda per sequence; null: off. 0 is bit-identical to dense. A value >= 1 runs dense
+  /// and is reported in AttentionCounts::lambda_saturated. Negative or NaN: refused by Validate.
+  const float* lambda = nullptr;
+  TileGeometry geometry;
+};
+
+/// N:M sparse softmax: of each group of M consecutive key positions (groups start at multiples of
+/// M of the key position) a query keeps the N best visible scores, compared in fp32 as computed,
+/// ties to the lowest position. Keys at positions < sink_tokens and keys with
+/// 0 <= query position - key position < recent_tokens are kept on top of those, and do compete.
+struct NOfMRule {
+  int32_t n = 0;  ///< 0: off
+  int32_t m = 0;  ///< 2 (n 1), 4 (n 1-3) or 8 (n 1-7)
+  int32_t sink_tokens = 0;
+  int32_t recent_tokens = 0;
+  /// Keep every tile (query_block x key_block) that touches the causal diagonal dense.
+  bool skip_diagonal_blocks = false;
+  /// Off: sequences in Phase::kDecode run without N:M.
+  bool in_decode = false;
+};
+
+/// Order inside a tile: mask, N:M, skip test, softmax.
+struct TileRule {
+  SkipSoftmaxRule skip_softmax;
+  NOfMRule n_of_m;
+  bool IsDense() const { return skip_softmax.lambda == nullptr && n_of_m.n == 0; }
+};
+
+}  // namespace tamis
+
+#endif  // TAMIS_TILE_RULE_H_

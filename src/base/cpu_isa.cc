@@ -1,0 +1,64 @@
+#include "tamis/cpu_isa.h"
+
+#include <fstream>
+
+#include "base/check.h"
+
+namespace tamis {
+
+std::string_view Name(CpuIsa isa) {
+  switch (isa) {
+    case CpuIsa::kPortable:
+      return "portable";
+    case CpuIsa::kAvx2:
+      return "avx2";
+    case CpuIsa::kAvx512:
+      return "avx512";
+    case CpuIsa::kAvx512Bf16:
+      return "avx512-bf16";
+  }
+  return "?";
+}
+
+CpuIsa ParseCpuIsa(std::string_view name) {
+  for (CpuIsa isa : {CpuIsa::kPortable, CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}) {
+    if (name == Name(isa)) return isa;
+  }
+  Fail("unknown instruction set '{}'; use portable, avx2, avx512 or avx512-bf16", name);
+}
+
+CpuIsa DetectCpuIsa() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+      !__builtin_cpu_supports("f16c")) {
+    return CpuIsa::kPortable;
+  }
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
+    return CpuIsa::kAvx2;
+  }
+  return __builtin_cpu_supports("avx512bf16") ? CpuIsa::kAvx512Bf16 : CpuIsa::kAvx512;
+#else
+  return CpuIsa::kPortable;
+#endif
+}
+
+std::vector<CpuIsa> AvailableCpuIsas() {
+  std::vector<CpuIsa> isas;
+  for (int isa = 0; isa <= static_cast<int>(DetectCpuIsa()); ++isa) {
+    isas.push_back(static_cast<CpuIsa>(isa));
+  }
+  return isas;
+}
+
+std::string CpuModelName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown CPU";
+}
+
+}  // namespace tamis
