@@ -27,6 +27,9 @@ struct RopeConfig {
   double low_frequency_factor = 1.0;
   double high_frequency_factor = 4.0;
   int32_t original_max_positions = 0;
+  /// head_dim / 2 divisors, one a frequency, where the checkpoint stores the scaling itself (GGUF's
+  /// rope_freqs.weight): they replace the scaling by `factor`. Empty otherwise.
+  std::vector<float> frequency_factors;
 };
 
 struct ModelConfig {

@@ -26,7 +26,8 @@ int64_t BlockValues(WeightType type);
 void DequantizeRow(WeightType type, const uint8_t* row, int64_t columns, float* target);
 
 /// A matrix [rows][columns] (a vector has one row) inside the mapped file: the linear layer
-/// y = x W^T has one row an output feature.
+/// y = x W^T has one row an output feature. `data` promises no alignment: read it through
+/// DequantizeRow or memcpy.
 struct Weight {
   WeightType type = WeightType::kF32;
   int64_t rows = 0;
