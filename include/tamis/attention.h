@@ -74,7 +74,8 @@ struct AttentionMask {
   int64_t keep_batch_stride = 0, keep_head_stride = 0, keep_query_stride = 0;
 };
 
-/// Additive bias in fp32, natural-log units, added after softcap. Same indexing as `keep`.
+/// Additive bias in fp32, natural-log units, added after softcap. Same indexing as `keep`. A bias
+/// of -inf hides the pair exactly as the mask would: it is not allowed, counts and votes nowhere.
 struct AttentionBias {
   const float* data = nullptr;
   int64_t batch_stride = 0, head_stride = 0, query_stride = 0;
@@ -82,10 +83,11 @@ struct AttentionBias {
 
 /// Exact counts of one (sequence, query head).
 struct AttentionCounts {
-  int64_t allowed_pairs = 0;     ///< pairs the mask allows
-  int64_t visited_pairs = 0;     ///< of those, pairs the index visits
-  int64_t kept_pairs = 0;        ///< of those, pairs no rule dropped
-  int64_t visited_tiles = 0;     ///< visited tiles with at least one allowed pair
+  int64_t allowed_pairs = 0;  ///< pairs the mask allows
+  int64_t visited_pairs = 0;  ///< of those, pairs the index visits
+  int64_t kept_pairs = 0;     ///< of those, pairs no rule dropped
+  /// Visited tiles with at least one allowed pair; TileRule says which tiles.
+  int64_t visited_tiles = 0;
   int64_t skipped_tiles = 0;     ///< of those, tiles skip-softmax dropped
   int64_t lambda_saturated = 0;  ///< 1: lambda was >= 1 and the sequence ran dense
 
@@ -137,8 +139,9 @@ struct AttentionArguments {
   PagedKv paged;
   MutableTensor o;  ///< dtype `dtype`
 
-  /// Natural-log log-sum-exp of the kept scores (and the sink logit), -inf for an empty row, at
-  /// lse[b * batch + row * row + h * head] of lse_stride, rows as Q's. Null: not wanted.
+  /// Natural-log log-sum-exp of the kept scores (and the sink logit), -inf for a row that keeps
+  /// nothing (sink logit or not), at lse[b * batch + row * row + h * head] of lse_stride, rows as
+  /// Q's. Null: not wanted.
   float* lse = nullptr;
   Strides lse_stride;
   /// [batch * q_heads], overwritten. Null: not wanted.
