@@ -92,6 +92,7 @@ struct AttentionCounts {
   int64_t lambda_saturated = 0;  ///< 1: lambda was >= 1 and the sequence ran dense
 
   AttentionCounts& operator+=(const AttentionCounts& other);
+  bool operator==(const AttentionCounts&) const = default;
   /// visited_pairs / allowed_pairs; 1 where nothing is allowed.
   double density() const;
   /// skipped_tiles / visited_tiles; 0 where nothing is visited.
