@@ -22,20 +22,21 @@ using testing::ScriptedModel;
 /// Pieces: 0-2 letters, 3-4 the halves of "é", 5 the end of turn.
 PieceTokenizer Letters() { return PieceTokenizer({"a", "b", "c", "\xc3", "\xa9", "<end>"}, {5}); }
 
-struct Run {
+struct Outcome {
   GenerateResult result;
   std::vector<std::string> texts;
   std::vector<int32_t> prefill;
   std::vector<int32_t> steps;
 };
 
-struct RunOptions {
+struct ScriptOptions {
   GenerateOptions generate;
   int32_t capacity = 64;
   std::function<bool()> interrupted;
 };
 
-Run RunScript(std::vector<int32_t> prompt, std::vector<int32_t> script, RunOptions options = {}) {
+Outcome RunScript(std::vector<int32_t> prompt, std::vector<int32_t> script,
+                  ScriptOptions options = {}) {
   ThreadPool pool(1);
   const PieceTokenizer tokenizer = Letters();
   ScriptedModel model(tokenizer.vocab_size(), static_cast<int32_t>(prompt.size()), script);
@@ -43,7 +44,7 @@ Run RunScript(std::vector<int32_t> prompt, std::vector<int32_t> script, RunOptio
   ExecutionContext context;
   context.pool = &pool;
   PolicyAttention attention(Policy::Dense(), model.policy_target(), context);
-  Run run;
+  Outcome run;
   GenerateCallbacks callbacks;
   callbacks.on_text = [&](std::string_view text) { run.texts.emplace_back(text); };
   callbacks.on_prefill = [&](int32_t done, int32_t) { run.prefill.push_back(done); };
@@ -54,7 +55,7 @@ Run RunScript(std::vector<int32_t> prompt, std::vector<int32_t> script, RunOptio
 }
 
 TEST(Generate, StopsAtAStopTokenAndLeavesItOut) {
-  const Run run = RunScript({0, 1, 2}, {1, 2, 5, 0});
+  const Outcome run = RunScript({0, 1, 2}, {1, 2, 5, 0});
   EXPECT_EQ(run.result.text, "bc");
   EXPECT_THAT(run.result.tokens, ElementsAre(1, 2));
   EXPECT_EQ(run.result.finish, FinishReason::kStopToken);
@@ -65,28 +66,28 @@ TEST(Generate, StopsAtAStopTokenAndLeavesItOut) {
 }
 
 TEST(Generate, IgnoresStopTokensWhenTold) {
-  RunOptions options;
+  ScriptOptions options;
   options.generate.ignore_stop_tokens = true;
   options.generate.max_tokens = 3;
-  const Run run = RunScript({0}, {1, 5, 2, 2}, options);
+  const Outcome run = RunScript({0}, {1, 5, 2, 2}, options);
   EXPECT_THAT(run.result.tokens, ElementsAre(1, 5, 2));
   EXPECT_EQ(run.result.finish, FinishReason::kLength);
 }
 
 TEST(Generate, PrefillsInChunks) {
-  RunOptions options;
+  ScriptOptions options;
   options.generate.chunk = 4;
   options.generate.max_tokens = 1;
-  const Run run = RunScript({0, 1, 2, 0, 1, 2, 0, 1, 2, 0}, {1}, options);
+  const Outcome run = RunScript({0, 1, 2, 0, 1, 2, 0, 1, 2, 0}, {1}, options);
   EXPECT_THAT(run.steps, ElementsAre(4, 4, 2));
   EXPECT_THAT(run.prefill, ElementsAre(4, 8, 10));
   EXPECT_EQ(run.result.text, "b");
 }
 
 TEST(Generate, StopTextAcrossTokensIsNeverShown) {
-  RunOptions options;
+  ScriptOptions options;
   options.generate.stop = {"bcb"};
-  const Run run = RunScript({0}, {0, 1, 2, 1, 0}, options);
+  const Outcome run = RunScript({0}, {0, 1, 2, 1, 0}, options);
   EXPECT_EQ(run.result.text, "a");
   EXPECT_THAT(run.texts, ElementsAre("a"));
   EXPECT_EQ(run.result.finish, FinishReason::kStopText);
@@ -94,64 +95,64 @@ TEST(Generate, StopTextAcrossTokensIsNeverShown) {
 }
 
 TEST(Generate, TextHeldBackAppearsWhenNoStopCame) {
-  RunOptions options;
+  ScriptOptions options;
   options.generate.stop = {"bcb"};
-  const Run run = RunScript({0}, {0, 1, 2, 5}, options);
+  const Outcome run = RunScript({0}, {0, 1, 2, 5}, options);
   EXPECT_EQ(run.result.text, "abc");
   EXPECT_THAT(run.texts, ElementsAre("a", "bc"));
   EXPECT_EQ(run.result.finish, FinishReason::kStopToken);
 }
 
 TEST(Generate, CharactersAreNeverCut) {
-  const Run run = RunScript({0}, {0, 3, 4, 1, 5});
+  const Outcome run = RunScript({0}, {0, 3, 4, 1, 5});
   EXPECT_THAT(run.texts, ElementsAre("a", "\xc3\xa9", "b"));
 }
 
 TEST(Generate, HalfACharacterAtTheEndIsReplaced) {
-  const Run run = RunScript({0}, {0, 3, 5});
+  const Outcome run = RunScript({0}, {0, 3, 5});
   EXPECT_EQ(run.result.text, "a\xef\xbf\xbd");
 }
 
 TEST(Generate, EndsWhereTheContextIsFull) {
-  RunOptions options;
+  ScriptOptions options;
   options.capacity = 5;
-  const Run run = RunScript({0, 1, 2}, {0, 1, 2, 0, 1}, options);
+  const Outcome run = RunScript({0, 1, 2}, {0, 1, 2, 0, 1}, options);
   EXPECT_EQ(run.result.finish, FinishReason::kContext);
   // Two more tokens fit the cache; the one drawn from the last row needs no room.
   EXPECT_THAT(run.result.tokens, ElementsAre(0, 1, 2));
 }
 
 TEST(Generate, InterruptionKeepsWhatThereIs) {
-  RunOptions options;
+  ScriptOptions options;
   int asked = 0;
   options.interrupted = [&] { return ++asked > 3; };  // one chunk, two tokens
-  const Run run = RunScript({0, 1}, {0, 1, 2, 2}, options);
+  const Outcome run = RunScript({0, 1}, {0, 1, 2, 2}, options);
   EXPECT_EQ(run.result.finish, FinishReason::kInterrupted);
   EXPECT_EQ(run.result.text, "ab");
 }
 
 TEST(Generate, InterruptionDuringPrefill) {
-  RunOptions options;
+  ScriptOptions options;
   options.generate.chunk = 2;
   int asked = 0;
   options.interrupted = [&] { return ++asked > 1; };
-  const Run run = RunScript({0, 1, 2, 0}, {0}, options);
+  const Outcome run = RunScript({0, 1, 2, 0}, {0}, options);
   EXPECT_EQ(run.result.finish, FinishReason::kInterrupted);
   EXPECT_EQ(run.result.prompt_tokens, 2);
   EXPECT_TRUE(run.result.tokens.empty());
 }
 
 TEST(Generate, NoTokensAskedForOnlyPrefills) {
-  RunOptions options;
+  ScriptOptions options;
   options.generate.max_tokens = 0;
-  const Run run = RunScript({0, 1}, {0}, options);
+  const Outcome run = RunScript({0, 1}, {0}, options);
   EXPECT_TRUE(run.result.tokens.empty());
   EXPECT_EQ(run.result.finish, FinishReason::kLength);
   EXPECT_THAT(run.steps, ElementsAre(2));
 }
 
 TEST(Generate, RefusesAPromptLongerThanTheContextWithNumbers) {
-  RunOptions options;
+  ScriptOptions options;
   options.capacity = 2;
   options.generate.max_tokens = 10;
   try {
@@ -166,10 +167,10 @@ TEST(Generate, RefusesAPromptLongerThanTheContextWithNumbers) {
 
 TEST(Generate, RefusesBadOptions) {
   EXPECT_THROW(RunScript({}, {0}), Error);
-  RunOptions negative;
+  ScriptOptions negative;
   negative.generate.max_tokens = -1;
   EXPECT_THROW(RunScript({0}, {0}, negative), Error);
-  RunOptions chunk;
+  ScriptOptions chunk;
   chunk.generate.chunk = 0;
   EXPECT_THROW(RunScript({0}, {0}, chunk), Error);
 }

@@ -1,0 +1,42 @@
+// Aligned tables.
+#ifndef TAMIS_REPORT_TABLE_H_
+#define TAMIS_REPORT_TABLE_H_
+
+#include <string>
+#include <vector>
+
+#include "report/terminal.h"
+
+namespace tamis {
+
+struct Column {
+  enum class Align { kLeft, kRight };
+  std::string title;
+  Align align = Align::kRight;
+  /// Neighbouring columns of one group share a heading above their titles.
+  std::string group = {};
+};
+
+/// Collects rows; renders them in columns as wide as their widest cell, two spaces apart.
+class Table {
+ public:
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+  /// One cell a column.
+  void AddRow(std::vector<std::string> cells);
+  /// A blank line between groups of rows.
+  void AddGap();
+  /// Lines that end in newlines, without trailing spaces.
+  std::string Render(const Terminal& terminal) const;
+
+ private:
+  std::vector<int> Widths() const;
+  std::string GroupLine(const std::vector<int>& widths) const;
+
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;  ///< an empty row is a gap
+};
+
+}  // namespace tamis
+
+#endif  // TAMIS_REPORT_TABLE_H_
