@@ -46,7 +46,7 @@ struct SkipSoftmaxRule {
 /// ties to the lowest position. Keys at positions < sink_tokens and keys with
 /// 0 <= query position - key position < recent_tokens are kept on top of those, and do compete.
 /// Keys the index does not visit by block or window are not visible here. A group compares within
-/// one tile; a tile can cut one only where key_positions has gaps, and each part then keeps N.
+/// one tile; only key_positions can make a tile cut one, and each part then keeps N.
 ///
 /// Tiles are those of the TileIndex; without one those of the skip-softmax geometry in use; without
 /// either 128 x 128.

@@ -70,8 +70,12 @@ struct ProblemOptions {
   uint64_t seed = 1;
 };
 
-/// One problem with all its memory. Keys past a sequence's end, unused pages, and gaps between rows
-/// hold NaN; unused page table entries hold -1; outputs are poisoned.
+/// The same call without o, lse, counts and executed: for ReferenceAttention on part of a problem.
+AttentionArguments WithoutOutputs(AttentionArguments arguments);
+
+/// One problem with all its memory. The same seed gives the same values in every layout. Keys past
+/// a sequence's end, unused pages, and gaps between rows hold NaN; unused page table entries hold
+/// -1; outputs are poisoned.
 class Problem {
  public:
   explicit Problem(const ProblemOptions& options);
