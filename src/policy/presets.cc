@@ -10,7 +10,7 @@ constexpr PresetInfo kPresets[] = {
     {"skip-softmax", "drop 128x128 tiles whose best score is far below the running maximum"},
     {"n-of-m-2-4", "prefill keeps the best 2 of every 4 keys, and the last 64 tokens"},
     {"xattention", "prefill visits the blocks that hold 90 % of the antidiagonal mass, stride 16"},
-    {"streaming", "every query sees the first 64 tokens and the last 1024"},
+    {"streaming", "every query sees the first 128 tokens and the last 1024, by tiles of 128"},
     {"SKIP_SOFTMAX_DEFAULT", "ModelOpt: skip-softmax, lambda 1e-3 in prefill, 1e-4 in decode"},
     {"SKIP_SOFTMAX_TRITON_DEFAULT", "ModelOpt: skip-softmax, lambda 0.1 in both phases"},
     {"SPARSE_SOFTMAX_DEFAULT", "ModelOpt: 2:4 in prefill, the last 64 tokens dense"},
@@ -35,8 +35,8 @@ constexpr std::string_view kTexts[] = {
          "prefill": {"selector": {"type": "xattention", "stride": 16, "threshold": 0.9}}}})",
 
     R"({"default": {
-         "prefill": {"selector": {"type": "streaming", "sink_tokens": 64, "recent_tokens": 1024}},
-         "decode": {"selector": {"type": "streaming", "sink_tokens": 64,
+         "prefill": {"selector": {"type": "streaming", "sink_tokens": 128, "recent_tokens": 1024}},
+         "decode": {"selector": {"type": "streaming", "sink_tokens": 128,
                                  "recent_tokens": 1024}}}})",
 
     R"({"sparse_cfg": {

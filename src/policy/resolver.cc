@@ -62,9 +62,10 @@ Resolver::Resolver(const Policy& policy, const PolicyTarget& target, Device devi
       const Entry& entry = document.entries[i];
       const std::string path = JoinPath("entries", std::to_string(i));
       covers_.push_back(Covers(entry, path, target_));
-      Require(entry.heads.empty() || entry.heads.back() < target_.q_heads,
-              "{}.heads: head {} does not exist; the model has query heads 0 to {}", path,
-              entry.heads.back(), target_.q_heads - 1);
+      if (!entry.heads.empty() && entry.heads.back() >= target_.q_heads) {
+        Fail("{}.heads: head {} does not exist; the model has query heads 0 to {}", path,
+             entry.heads.back(), target_.q_heads - 1);
+      }
       if (entry.prefill) CheckSpec(*entry.prefill, Phase::kPrefill, device, path + ".prefill");
       if (entry.decode) CheckSpec(*entry.decode, Phase::kDecode, device, path + ".decode");
       length_bounds_.push_back(entry.min_tokens);
