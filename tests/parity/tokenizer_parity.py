@@ -124,6 +124,7 @@ def main():
         specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>", "<reponame>",
                     "<|im_", "<|start_header_id|>"]
         texts = tokenizer_corpus.corpus(prose, specials, seed=1, scale=1.0)
+        texts.append(tokenizer_corpus.every_code_point())
         compare(helper, "SmolLM2", smollm2, arguments.model, texts, totals)
         assert totals.bytes >= 10e6, f"the corpus holds {totals.bytes} bytes only"
         texts = tokenizer_corpus.corpus([], specials, seed=2, scale=0.1)
@@ -134,9 +135,10 @@ def main():
             "".join(tokenizer_corpus.corpus([], specials, seed=3, scale=0.02)[:40])]
         specials = [t.content for t in tokenizer_references.added_tokens()] + [
             "<|begin_of_text|>", "<|eot_id|>", " <f2>", "word", "été e\u0301te\u0301"]
-        texts = tokenizer_corpus.corpus(sample, specials, seed=4, scale=0.1)
+        texts = tokenizer_corpus.corpus(sample, specials, seed=4, scale=0.05)
         for name, reference, path in tokenizer_references.trained(sample, directory):
-            compare(helper, name, reference, path, texts, totals)
+            whole = [] if name.startswith("split-") else [tokenizer_corpus.every_code_point()]
+            compare(helper, name, reference, path, texts + whole, totals)
             if "added" in name:
                 compare(helper, f"{name}, special tokens as text", reference, path, texts, totals,
                         plain=True)
