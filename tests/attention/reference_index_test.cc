@@ -125,6 +125,8 @@ TEST(Index, ColumnsComeAfterBlocksAndWindowsInTheirPlace) {
   two.skip_softmax.geometry.splits = 2;
   EXPECT_EQ(split.Run(&index, rule).counts[0].skipped_tiles, 3);
   EXPECT_EQ(split.Run(&index, two).counts[0].skipped_tiles, 0);
+  const ScoreProblem end(1, 1, 1, 256, [](int, int, int j) { return j < 192 ? 0.0f : 9.0f; });
+  EXPECT_EQ(end.Run(&index, two).counts[0].skipped_tiles, 1);
 }
 
 TEST(Index, TilesMayDivideQueryBlocks) {

@@ -139,6 +139,13 @@ TEST(SkipSoftmax, GroupsVoteTogether) {
   EXPECT_EQ(rows.skip[3].queries, 1);
 }
 
+TEST(SkipSoftmax, HeadsThatSeeNothingInATileDoNotCountIt) {
+  const ScoreProblem problem = Tiles({{0, -5, -5}, {0, kHidden, -5}}, /*q_heads=*/2);
+  const ReferenceResult result = problem.Run(nullptr, Skip(kHalf, {1, 8, SkipVote::kGqaGroup}));
+  EXPECT_EQ(result.counts[0], (AttentionCounts{24, 24, 8, 3, 2, 0}));
+  EXPECT_EQ(result.counts[1], (AttentionCounts{16, 16, 8, 2, 1, 0}));
+}
+
 TEST(SkipSoftmax, SplitsHaveTheirOwnMaximum) {
   const ScoreProblem problem = Tiles({{9, 0, 0, -5, 0}});
   const auto kept = [&](int32_t splits) {

@@ -45,6 +45,10 @@ TEST(Reference, ProbabilitiesOfThreeKeys) {
   const ReferenceResult sunk = problem.Run(nullptr, {});
   EXPECT_NEAR(sunk.o[16 + 0], 0.5, 1e-7);
   EXPECT_NEAR(sunk.lse[2], std::log(12.0), 1e-6);
+  const float heavy = 5000.0f;
+  problem.arguments.sink_logits = &heavy;
+  EXPECT_EQ(problem.Run(nullptr, {}).lse[2], 5000.0);
+  EXPECT_EQ(problem.Run(nullptr, {}).o[16], 0.0);
 }
 
 TEST(Reference, ScalesThenCapsThenAddsBias) {
@@ -120,6 +124,33 @@ TEST(Reference, Masks) {
       EXPECT_EQ(result.counts[0].allowed_pairs, allowed);
     }
   }
+}
+
+TEST(Reference, KeepMaskByBatchHeadQueryAndKey) {
+  const Problem problem({.batch = 2,
+                         .query_tokens = 11,
+                         .key_tokens = 40,
+                         .mask = {.causality = Causality::kBidirectional},
+                         .keep_probability = 0.5});
+  const uint8_t* keep = problem.arguments.mask.keep;  // [2][4][11][40]
+  const ReferenceResult result = problem.Reference(nullptr, {});
+  for (int64_t row = 0; row < 2 * 4 * 11; ++row) {
+    for (int64_t j = 0; j < 40; ++j) {
+      ASSERT_EQ(result.executed[row * 2 + j / 32] >> (j % 32) & 1u, keep[row * 40 + j] != 0)
+          << row << " " << j;
+    }
+  }
+}
+
+TEST(Reference, BiasByBatch) {
+  Problem problem({.batch = 2, .q_heads = 1, .kv_heads = 1, .query_tokens = 1, .key_tokens = 1});
+  const double without[] = {problem.Reference(nullptr, {}).lse[0],
+                            problem.Reference(nullptr, {}).lse[1]};
+  const float bias[] = {1.0f, 3.0f};
+  problem.arguments.bias = {.data = bias, .batch_stride = 1};
+  const ReferenceResult result = problem.Reference(nullptr, {});
+  EXPECT_NEAR(result.lse[0] - without[0], 1.0, 1e-12);
+  EXPECT_NEAR(result.lse[1] - without[1], 3.0, 1e-12);
 }
 
 TEST(Reference, QueriesBeforeTheFirstKeyAreEmpty) {
