@@ -81,7 +81,7 @@ SelectorInputs::SelectorInputs(const InputShape& shape, const RowValues& q, cons
                         int32_t heads) {
     const std::vector<float> nan(rows * heads * d, std::numeric_limits<float>::quiet_NaN());
     memory.resize(nan.size() * SizeOf(dtype));
-    ConvertFromFloat(dtype, nan.data(), memory.data(), nan.size());
+    if (!nan.empty()) ConvertFromFloat(dtype, nan.data(), memory.data(), nan.size());
   };
   const auto write = [&](DType dtype, std::vector<unsigned char>& memory, int64_t offset, int32_t b,
                          int32_t row, int32_t head, const RowValues& values) {
