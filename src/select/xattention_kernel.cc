@@ -78,9 +78,11 @@ using Lanes = Ints;
 /// sum + both products of each lane's pair.
 inline Floats MultiplyAdd(Floats sum, Ints pairs, int32_t pair) {
 #if TAMIS_BF16_DOT == 1
-  return reinterpret_cast<Floats>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
-                                                   reinterpret_cast<__m512bh>(pairs),
-                                                   reinterpret_cast<__m512bh>(Ints{} + pair)));
+  Ints key = Ints{} + pair;
+#if defined(__clang__)
+  asm("" : "+v"(key));  // clang 16 crashes where vdpbf16ps takes a broadcast it can see
+#endif
+  return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(pairs), reinterpret_cast<__m512bh>(key));
 #else
   // In the instruction's order: the upper halves first.
   sum += reinterpret_cast<Floats>(pairs & -0x10000) *
