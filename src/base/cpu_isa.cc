@@ -1,10 +1,28 @@
 #include "tamis/cpu_isa.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <fstream>
 
 #include "base/check.h"
 
 namespace tamis {
+namespace {
+
+#if defined(__x86_64__)
+/// clang 16's __builtin_cpu_supports does not know F16C.
+bool HasF16C() {
+  unsigned int eax = 0;
+  unsigned int ebx = 0;
+  unsigned int ecx = 0;
+  unsigned int edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+}
+#endif
+
+}  // namespace
 
 std::string_view Name(CpuIsa isa) {
   switch (isa) {
@@ -30,8 +48,7 @@ CpuIsa ParseCpuIsa(std::string_view name) {
 CpuIsa DetectCpuIsa() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-      !__builtin_cpu_supports("f16c")) {
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !HasF16C()) {
     return CpuIsa::kPortable;
   }
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
