@@ -48,10 +48,10 @@ std::string ReadConfig(const std::string& directory) {
 std::unique_ptr<Checkpoint> OpenSingle(MappedFile file) {
   Origin origin{.label = file.path(), .directory = Directory(file.path())};
   origin.name = LastName(origin.directory);
-  std::vector<StoredTensor> tensors = ParseSafetensors(file.bytes(), file.path());
+  const std::vector<StoredTensor> tensors = ParseSafetensors(file.bytes(), file.path());
   origin.files.push_back(std::move(file));
   const std::string config = ReadConfig(origin.directory);
-  return OpenSafetensors(config, std::move(tensors), 1, std::move(origin));
+  return OpenSafetensors(config, tensors, 1, std::move(origin));
 }
 
 std::unique_ptr<Checkpoint> OpenSharded(const std::string& index_path) {
@@ -74,7 +74,7 @@ std::unique_ptr<Checkpoint> OpenSharded(const std::string& index_path) {
     origin.files.push_back(std::move(file));
   }
   const std::string config = ReadConfig(origin.directory);
-  return OpenSafetensors(config, std::move(tensors), shards.size(), std::move(origin));
+  return OpenSafetensors(config, tensors, shards.size(), std::move(origin));
 }
 
 std::unique_ptr<Checkpoint> OpenDirectory(const fs::path& directory) {

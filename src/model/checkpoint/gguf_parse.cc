@@ -213,6 +213,7 @@ class Parser {
 
   void CheckOverlap(const std::vector<StoredTensor>& tensors) const {
     std::vector<const StoredTensor*> order;
+    order.reserve(tensors.size());
     for (const StoredTensor& tensor : tensors) order.push_back(&tensor);
     std::sort(order.begin(), order.end(),
               [](const auto* a, const auto* b) { return a->data < b->data; });

@@ -122,7 +122,7 @@ std::unique_ptr<Checkpoint> OpenGguf(std::span<const uint8_t> bytes, Origin orig
 }
 
 std::unique_ptr<Checkpoint> OpenSafetensors(std::string_view config,
-                                            std::vector<StoredTensor> tensors, size_t shards,
+                                            const std::vector<StoredTensor>& tensors, size_t shards,
                                             Origin origin) {
   ModelConfig model =
       ParseHfConfig(config, fmt::format("{}/config.json", origin.directory), origin.name);

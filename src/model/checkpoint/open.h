@@ -29,7 +29,7 @@ std::unique_ptr<Checkpoint> OpenGguf(std::span<const uint8_t> bytes, Origin orig
 /// `config`: text of a config.json. `tensors`: of `shards` parsed files, whose bytes must outlive
 /// the checkpoint.
 std::unique_ptr<Checkpoint> OpenSafetensors(std::string_view config,
-                                            std::vector<StoredTensor> tensors, size_t shards,
+                                            const std::vector<StoredTensor>& tensors, size_t shards,
                                             Origin origin);
 
 }  // namespace tamis
