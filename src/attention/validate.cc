@@ -172,24 +172,21 @@ void ValidateShape(const AttentionArguments& a) {
   Require(a.bias.batch_stride >= 0 && a.bias.head_stride >= 0 && a.bias.query_stride >= 0,
           "strides ({}, {}, {}) of the bias are negative; use 0 to broadcast, else positive",
           a.bias.batch_stride, a.bias.head_stride, a.bias.query_stride);
+  Require(a.phase <= Phase::kDecode, "phase {} is unknown; use kPrefill or kDecode",
+          static_cast<int>(a.phase));
+}
+
+void ValidateSequences(const AttentionArguments& a) {
   if (a.sink_logits != nullptr) {
     for (int32_t h = 0; h < a.q_heads; ++h) {
       Require(a.sink_logits[h] < std::numeric_limits<float>::infinity(),
               "sink_logits[{}] is {}; use a finite logit, or -inf for none", h, a.sink_logits[h]);
     }
   }
-  if (a.phases == nullptr) {
-    Require(a.phase <= Phase::kDecode, "phase {} is unknown; use kPrefill or kDecode",
-            static_cast<int>(a.phase));
-  } else {
-    for (int32_t b = 0; b < a.batch; ++b) {
-      Require(a.phases[b] <= Phase::kDecode, "phases[{}] is {}; use kPrefill or kDecode", b,
-              static_cast<int>(a.phases[b]));
-    }
+  for (int32_t b = 0; a.phases != nullptr && b < a.batch; ++b) {
+    Require(a.phases[b] <= Phase::kDecode, "phases[{}] is {}; use kPrefill or kDecode", b,
+            static_cast<int>(a.phases[b]));
   }
-}
-
-void ValidateSequences(const AttentionArguments& a) {
   const PagedKv& paged = a.paged;
   if (a.query_offsets != nullptr) {
     ValidateOffsets("query_offsets", a.query_offsets, a.batch, "query_tokens", a.query_tokens);

@@ -8,28 +8,6 @@
 namespace tamis {
 namespace {
 
-void ValidateIndexShape(const AttentionArguments& a, const TileIndexShape& shape) {
-  Require(shape.batch == a.batch, "the index covers {} sequences; the batch has {}", shape.batch,
-          a.batch);
-  Require(shape.q_heads == a.q_heads, "the index covers {} query heads; the call has {}",
-          shape.q_heads, a.q_heads);
-  Require(shape.heads_per_row == 1 || shape.heads_per_row == a.group(),
-          "heads_per_row of the index is {}; use 1 or the whole GQA group, {}", shape.heads_per_row,
-          a.group());
-  Require(shape.query_block == 64 || shape.query_block == 128,
-          "query_block of the index is {}; use 64 or 128", shape.query_block);
-  Require(shape.key_block == 64 || shape.key_block == 128,
-          "key_block of the index is {}; use 64 or 128", shape.key_block);
-  Require(shape.max_query_tokens >= a.query_tokens && shape.max_query_tokens <= 1 << 30,
-          "the index is made for {} queries, the call has up to {}; make it for at least as many "
-          "and at most 2^30",
-          shape.max_query_tokens, a.query_tokens);
-  Require(shape.max_key_tokens >= a.key_tokens && shape.max_key_tokens <= 1 << 30,
-          "the index is made for {} keys, the call has up to {}; make it for at least as many and "
-          "at most 2^30",
-          shape.max_key_tokens, a.key_tokens);
-}
-
 /// The sequence, head row and query block of an index row, as messages name it.
 struct RowName {
   RowName(const TileIndexShape& shape, int64_t row)
@@ -140,6 +118,11 @@ void ValidateNOfM(const NOfMRule& rule) {
 
 }  // namespace
 
+void ValidateRuleShape(const TileRule& rule) {
+  if (rule.skip_softmax.lambda != nullptr) ValidateGeometry(rule.skip_softmax.geometry);
+  ValidateNOfM(rule.n_of_m);
+}
+
 void ValidateRule(const AttentionArguments& a, const TileRule& rule) {
   if (const float* lambda = rule.skip_softmax.lambda; lambda != nullptr) {
     for (int32_t b = 0; b < a.batch; ++b) {
@@ -147,14 +130,31 @@ void ValidateRule(const AttentionArguments& a, const TileRule& rule) {
               "skip-softmax lambda[{}] is {}; use 0 (off) or a number above 0, below 1 to skip", b,
               lambda[b]);
     }
-    ValidateGeometry(rule.skip_softmax.geometry);
   }
-  ValidateNOfM(rule.n_of_m);
+  ValidateRuleShape(rule);
 }
 
-void ValidateIndex(const AttentionArguments& a, const TileIndex& index, const TileRule& rule) {
-  const TileIndexShape& shape = index.shape;
-  ValidateIndexShape(a, shape);
+void ValidateIndexShape(const AttentionArguments& a, const TileIndexShape& shape,
+                        const TileRule& rule) {
+  Require(shape.batch == a.batch, "the index covers {} sequences; the batch has {}", shape.batch,
+          a.batch);
+  Require(shape.q_heads == a.q_heads, "the index covers {} query heads; the call has {}",
+          shape.q_heads, a.q_heads);
+  Require(shape.heads_per_row == 1 || shape.heads_per_row == a.group(),
+          "heads_per_row of the index is {}; use 1 or the whole GQA group, {}", shape.heads_per_row,
+          a.group());
+  Require(shape.query_block == 64 || shape.query_block == 128,
+          "query_block of the index is {}; use 64 or 128", shape.query_block);
+  Require(shape.key_block == 64 || shape.key_block == 128,
+          "key_block of the index is {}; use 64 or 128", shape.key_block);
+  Require(shape.max_query_tokens >= a.query_tokens && shape.max_query_tokens <= 1 << 30,
+          "the index is made for {} queries, the call has up to {}; make it for at least as many "
+          "and at most 2^30",
+          shape.max_query_tokens, a.query_tokens);
+  Require(shape.max_key_tokens >= a.key_tokens && shape.max_key_tokens <= 1 << 30,
+          "the index is made for {} keys, the call has up to {}; make it for at least as many and "
+          "at most 2^30",
+          shape.max_key_tokens, a.key_tokens);
   if (rule.skip_softmax.lambda != nullptr) {
     const TileGeometry& geometry = rule.skip_softmax.geometry;
     Require(shape.query_block % geometry.tile_rows == 0,
@@ -169,6 +169,11 @@ void ValidateIndex(const AttentionArguments& a, const TileIndex& index, const Ti
             "heads_per_row = {} or the vote kQueryHead",
             a.group(), shape.heads_per_row, a.group());
   }
+}
+
+void ValidateIndex(const AttentionArguments& a, const TileIndex& index, const TileRule& rule) {
+  const TileIndexShape& shape = index.shape;
+  ValidateIndexShape(a, shape, rule);
   const int64_t rows = shape.rows();
   if (rows == 0) return;
   Require(index.bitmap != nullptr || shape.row_words() == 0,

@@ -1,0 +1,78 @@
+#include "attention/cpu/call.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+namespace tamis::cpu {
+
+Call::Call(Variant variant, const AttentionArguments& arguments, const TileIndex* index,
+           const TileRule& rule, ThreadPool* pool)
+    : arguments(arguments),
+      index(index),
+      rule(rule),
+      pool(pool),
+      kernels(SelectKernels(variant, arguments.dtype, arguments.kv_dtype)),
+      fp32_kernels(SelectKernels(variant, DType::kF32, DType::kF32)),
+      tiles(TileSizesOf(index, rule)) {
+  constexpr float kLog2E = std::numbers::log2e_v<float>;
+  scale = arguments.softmax_scale != 0.0f
+              ? arguments.softmax_scale
+              : static_cast<float>(1.0 / std::sqrt(static_cast<double>(arguments.head_dim)));
+  adjusts_scores = arguments.softcap > 0.0f || arguments.bias.data != nullptr;
+  factor = adjusts_scores ? kLog2E
+                          : static_cast<float>(double{scale} * std::numbers::log2e_v<double>);
+  natural_score = adjusts_scores ? 1.0f : scale;
+  counts_drops = arguments.counts != nullptr || arguments.executed != nullptr;
+  has_pair_mask =
+      arguments.mask.keep != nullptr || (arguments.bias.data != nullptr && counts_drops);
+}
+
+void AddDrops(const Call& call, int32_t b, int32_t head, const Drops& drops) {
+  if (call.arguments.counts == nullptr) return;
+  AttentionCounts& counts = call.arguments.counts[int64_t{b} * call.arguments.q_heads + head];
+  std::atomic_ref<int64_t>(counts.kept_pairs).fetch_sub(drops.pairs, std::memory_order_relaxed);
+  std::atomic_ref<int64_t>(counts.skipped_tiles).fetch_add(drops.tiles, std::memory_order_relaxed);
+}
+
+bool SkipThreshold(const Call& call, int32_t b, float* threshold) {
+  const float* lambda = call.rule.skip_softmax.lambda;
+  if (lambda == nullptr || !(lambda[b] > 0.0f && lambda[b] < 1.0f)) return false;
+  *threshold = static_cast<float>(std::log(double{lambda[b]}) / double{call.natural_score});
+  return true;
+}
+
+void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
+               const float* o, float base, float sum) {
+  const AttentionArguments& a = call.arguments;
+  const bool empty = sum == 0.0f;
+  float scale = 0.0f;
+  float lse = -std::numeric_limits<float>::infinity();
+  if (!empty) {
+    double total = double{sum};
+    double top = double{base};
+    double shrink = 1.0;
+    if (a.sink_logits != nullptr) {
+      const double sink = double{a.sink_logits[head]} * std::numbers::log2e_v<double>;
+      top = std::max(top, sink);
+      shrink = std::exp2(double{base} - top);
+      total = total * shrink + std::exp2(sink - top);
+    }
+    scale = static_cast<float>(shrink / total);
+    lse = static_cast<float>((top + std::log2(total)) * std::numbers::ln2_v<double>);
+  }
+  char* target = static_cast<char*>(a.o.data) +
+                 sequence.QueryOffset(a.o.stride, query, head) *
+                     static_cast<int64_t>(SizeOf(a.dtype));
+  // An empty row's sums are zero already, unless a value was infinite.
+  if (empty) {
+    std::fill_n(target, static_cast<size_t>(a.dim_v()) * SizeOf(a.dtype), char{0});
+  } else {
+    call.fp32_kernels.store_row(o, scale, a.dtype, target, a.dim_v());
+  }
+  if (a.lse != nullptr) a.lse[sequence.QueryOffset(a.lse_stride, query, head)] = lse;
+}
+
+}  // namespace tamis::cpu

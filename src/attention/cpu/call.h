@@ -1,0 +1,66 @@
+// What every part of the CPU executor needs to know of one call.
+#ifndef TAMIS_ATTENTION_CPU_CALL_H_
+#define TAMIS_ATTENTION_CPU_CALL_H_
+
+#include <cstdint>
+
+#include "attention/cpu/kernels.h"
+#include "attention/sequence_view.h"
+#include "tamis/attention.h"
+
+namespace tamis::cpu {
+
+/// A call with its derived constants. `index` null: every key.
+struct Call {
+  Call(Variant variant, const AttentionArguments& arguments, const TileIndex* index,
+       const TileRule& rule, ThreadPool* pool);
+
+  const AttentionArguments& arguments;
+  const TileIndex* index;
+  const TileRule& rule;
+  ThreadPool* pool;  ///< null: only sizes are asked for
+  const Kernels& kernels;       ///< of prefill: bf16 dot products where they fit
+  const Kernels& fp32_kernels;  ///< of decode, which memory bounds: fp32 arithmetic
+  TileSizes tiles;
+
+  /// Scores stay as q . k and the exponential's factor scales them, unless softcap or bias needs
+  /// them in natural-log units.
+  bool adjusts_scores;
+  float scale;            ///< softmax scale
+  float factor;           ///< exp2(factor * score) is the weight
+  float natural_score;    ///< natural-log units of one unit of score
+  bool has_pair_mask;     ///< a keep mask, or biases whose -inf must show in counts
+  bool counts_drops;      ///< counts or executed entries are wanted
+};
+
+/// Pairs and tiles that rules dropped for one query head, to be subtracted from what it visits.
+struct Drops {
+  int64_t pairs = 0;
+  int64_t tiles = 0;
+};
+
+/// Adds to the counts of (sequence, head); items of one head run on several threads.
+void AddDrops(const Call& call, int32_t b, int32_t head, const Drops& drops);
+
+/// True where skip-softmax is on for sequence b; `threshold` is ln(lambda) in units of score.
+bool SkipThreshold(const Call& call, int32_t b, float* threshold);
+
+/// Writes one row of O and LSE from the sum of v weighted by exp2(factor * s - base), and the sum
+/// of those weights. A sum of zero (an empty row) gives zeros and -inf.
+void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
+               const float* o, float base, float sum);
+
+/// Keys from `key` on that lie one row stride apart.
+inline int32_t RunLength(const AttentionArguments& arguments, int32_t key) {
+  const int32_t page_size = arguments.paged.page_size;
+  return page_size == 0 ? INT32_MAX : page_size - key % page_size;
+}
+
+/// The base that Kernels::softmax uses for a running maximum.
+inline float ExponentBase(float running_max, float factor) {
+  return running_max == -__builtin_inff() ? 0.0f : running_max * factor;
+}
+
+}  // namespace tamis::cpu
+
+#endif  // TAMIS_ATTENTION_CPU_CALL_H_

@@ -1,0 +1,349 @@
+#include "attention/cpu/decode_unit.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace tamis::cpu {
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+/// Rows of a unit where the group has fewer: more share each key that is read.
+constexpr int32_t kUnitRows = 16;
+
+int64_t SplitsOf(int64_t steps) { return (steps + kSplitSteps - 1) / kSplitSteps; }
+
+/// Bits of the scores in [begin, end) that are kept.
+RowMask KeptBits(const float* s, const ColumnRange& columns) {
+  RowMask mask = {};
+  for (int32_t c = columns.begin; c < columns.end; ++c) {
+    if (s[c] > kMinusInfinity) mask.bits[c / 64] |= uint64_t{1} << (c % 64);
+  }
+  return mask;
+}
+
+}  // namespace
+
+DecodeShape::DecodeShape(const Call& call) {
+  const int32_t group = call.arguments.group();
+  queries = std::clamp(kUnitRows / group, 1, std::max(1, call.arguments.query_tokens));
+  rows = queries * group;
+  tile_columns = call.tiles.columns;
+  step_tiles = kStepKeys / tile_columns;
+}
+
+DecodeStorage::DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& carver) {
+  const int64_t splits = SplitsOf(steps);
+  scores = carver.Take<float>(shape.rows * steps * kStepKeys);
+  tile_max = carver.Take<float>(steps * shape.step_tiles * shape.rows);
+  split_max = carver.Take<float>(splits * shape.rows);
+  visible = carver.Take<ColumnRange>(steps);
+  sums = carver.Take<float>(splits * shape.rows);
+  outputs = carver.Take<float>(splits * shape.rows * kMaxHeadDim);
+}
+
+DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver) {
+  q = carver.Take<float>(int64_t{shape.rows} * kMaxHeadDim);
+  masks = carver.Take<RowMask>(shape.rows);
+  spans = carver.Take<Span>(shape.rows);
+  running_max = carver.Take<float>(shape.rows);
+  final_max = carver.Take<float>(shape.rows);
+  bias = carver.Take<float>(kStepKeys);
+  columns = carver.Take<int32_t>(kStepKeys);
+}
+
+DecodeUnit::DecodeUnit(const Call& call, const DecodeShape& shape, int32_t b, int32_t kv_head,
+                       int32_t first_query, int32_t steps, const DecodeStorage& storage,
+                       DecodeScratch& scratch)
+    : call_(call),
+      shape_(shape),
+      storage_(storage),
+      scratch_(scratch),
+      sequence_(call.arguments, b),
+      visibility_(call, sequence_, b),
+      thinner_(call, sequence_, visibility_),
+      b_(b),
+      kv_head_(kv_head),
+      first_query_(first_query),
+      group_(call.arguments.group()),
+      rows_(std::min(shape.queries, sequence_.queries() - first_query) * group_),
+      block_steps_(BlockSteps(sequence_)),
+      steps_(steps),
+      stride_(int64_t{steps} * kStepKeys),
+      skips_(SkipThreshold(call, b, &threshold_)) {}
+
+int32_t DecodeUnit::ColumnSteps(const Call& call, const DecodeShape& shape, int32_t b,
+                                int32_t kv_head, int32_t first_query) {
+  if (call.index == nullptr || call.index->column_offsets == nullptr) return 0;
+  const SequenceView sequence(call.arguments, b);
+  const int32_t group = call.arguments.group();
+  const int32_t last_query = std::min(first_query + shape.queries, sequence.queries());
+  int64_t most = 0;
+  for (int32_t query = first_query; query < last_query; ++query) {
+    for (int32_t g = 0; g < group; ++g) {
+      const IndexRow row(call.index, b, kv_head * group + g, query, sequence.keys());
+      most = std::max(most, row.columns_bound());
+    }
+  }
+  return static_cast<int32_t>((most + kStepKeys - 1) / kStepKeys);
+}
+
+void DecodeUnit::LoadRows() {
+  const AttentionArguments& a = call_.arguments;
+  for (int32_t r = 0; r < rows_; ++r) {
+    const int64_t offset = sequence_.QueryOffset(a.q.stride, Query(r), Head(r));
+    call_.fp32_kernels.load_queries(
+        a.dtype,
+        static_cast<const char*>(a.q.data) + offset * static_cast<int64_t>(SizeOf(a.dtype)),
+        scratch_.q + int64_t{r} * kMaxHeadDim, a.head_dim);
+    scratch_.spans[r] = visibility_.SpanOf(Query(r));
+  }
+}
+
+void DecodeUnit::Score(int32_t split) {
+  LoadRows();
+  float* split_max = storage_.split_max + int64_t{split} * rows_;
+  std::fill_n(split_max, rows_, kMinusInfinity);
+  const int32_t last = std::min(steps_, (split + 1) * kSplitSteps);
+  for (int32_t s = split * kSplitSteps; s < last; ++s) {
+    std::fill_n(TileMax(s, 0), rows_ * shape_.step_tiles, kMinusInfinity);
+    storage_.visible[s] = {kStepKeys, 0};
+    ScoreStep(s);
+    for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
+      const float* maxima = TileMax(s, tile);
+      for (int32_t r = 0; r < rows_; ++r) split_max[r] = std::max(split_max[r], maxima[r]);
+    }
+  }
+}
+
+StepKeys DecodeUnit::BlockStep(int32_t s) const {
+  const int32_t first = s * kStepKeys;
+  return {.first = first, .count = std::min(kStepKeys, sequence_.keys() - first)};
+}
+
+/// Scores of one step: the union of what the rows see is computed for all of them.
+void DecodeUnit::ScoreStep(int32_t s) {
+  const bool gathered = s >= block_steps_;
+  ColumnRange& visible = storage_.visible[s];
+  for (int32_t first = 0, last = 0; first < rows_; first = last) {
+    last = gathered ? first + RowsAlike(first) : rows_;
+    StepKeys step = gathered ? StepKeys{.gathered = scratch_.columns} : BlockStep(s);
+    if (gathered) step.count = GatherColumns(first, s, scratch_.columns);
+    RowMask together = {};
+    for (int32_t r = first; r < last; ++r) {
+      step.visited =
+          gathered ? BitRange(0, step.count)
+                   : IndexRow(call_.index, b_, Head(r), Query(r), sequence_.keys()).Visited(s);
+      scratch_.masks[r] = visibility_.Bits(scratch_.spans[r], step, Query(r), Head(r));
+      together = together | scratch_.masks[r];
+    }
+    if (Any(together)) {
+      const ColumnRange columns{FirstBit(together), EndBit(together)};
+      visible = {std::min(visible.begin, columns.begin), std::max(visible.end, columns.end)};
+      step.visited = together;
+      ScoreKeys(step, s, first, last);
+    }
+    for (int32_t r = first; r < last; ++r) FinishScores(step, s, r);
+  }
+}
+
+/// Products of rows [first_row, last_row) with the keys from the first to the last bit of
+/// step.visited.
+void DecodeUnit::ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, int32_t last_row) {
+  const AttentionArguments& a = call_.arguments;
+  const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
+  const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
+  RowsArguments run{
+      .dtype = a.kv_dtype, .stride = k.stride.row * element, .dim = a.head_dim};
+  const int32_t end = EndBit(step.visited);
+  for (int32_t c = FirstBit(step.visited); c < end; c += run.count) {
+    run.count = step.gathered != nullptr ? 1 : std::min(end - c, RunLength(a, step.Key(c)));
+    run.rows = static_cast<const char*>(k.data) +
+               sequence_.KeyOffset(k.stride, step.Key(c), kv_head_) * element;
+    call_.fp32_kernels.decode_scores(run, scratch_.q + int64_t{first_row} * kMaxHeadDim,
+                                     last_row - first_row, Scores(first_row, s) + c, stride_);
+  }
+}
+
+/// Mask, rules and maxima of one row and step.
+void DecodeUnit::FinishScores(const StepKeys& step, int32_t s, int32_t row) {
+  const RowMask mask = scratch_.masks[row];
+  if (!Any(mask)) return;
+  float* scores = Scores(row, s);
+  if (call_.adjusts_scores) AdjustScores(step, s, row);
+  if (!(mask == BitRange(0, kStepKeys))) {
+    call_.fp32_kernels.mask_row(scores, 0, kStepKeys, mask);
+  }
+  for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
+    const ColumnRange columns = TileColumns(tile);
+    if (!Any(mask & BitRange(columns.begin, columns.end))) continue;
+    if (thinner_.Thins(step, columns.begin, columns.end, Query(row))) {
+      ThinTile(step, s, row, columns);
+    }
+    call_.fp32_kernels.row_maxima(scores, stride_, 1, &columns, TileMax(s, tile) + row);
+  }
+}
+
+void DecodeUnit::AdjustScores(const StepKeys& step, int32_t s, int32_t row) {
+  const AttentionArguments& a = call_.arguments;
+  const float* bias = nullptr;
+  if (a.bias.data != nullptr) {
+    const float* source = a.bias.data + b_ * a.bias.batch_stride +
+                          Head(row) * a.bias.head_stride + Query(row) * a.bias.query_stride;
+    for (int32_t c = 0; c < kStepKeys; ++c) {
+      scratch_.bias[c] = c < step.count ? source[step.Key(c)] : 0.0f;
+    }
+    bias = scratch_.bias;
+  }
+  call_.fp32_kernels.adjust_row(Scores(row, s), 0, kStepKeys, call_.scale, a.softcap, bias);
+}
+
+void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile) {
+  const RowMask visible = scratch_.masks[row] & BitRange(tile.begin, tile.end);
+  float* scores = Scores(row, s);
+  const RowMask kept = thinner_.Keep(scores, step, tile.begin, tile.end, Query(row), visible);
+  call_.fp32_kernels.mask_row(scores, tile.begin, tile.end, kept);
+  AddDrops(call_, b_, Head(row), {.pairs = Count(visible) - Count(kept)});
+}
+
+void DecodeUnit::Weigh(int32_t split) {
+  const auto splits = static_cast<int32_t>(SplitsOf(steps_));
+  std::fill_n(scratch_.running_max, rows_, kMinusInfinity);
+  std::fill_n(scratch_.final_max, rows_, kMinusInfinity);
+  for (int32_t other = 0; other < splits; ++other) {
+    const float* split_max = storage_.split_max + int64_t{other} * rows_;
+    for (int32_t r = 0; r < rows_; ++r) {
+      scratch_.final_max[r] = std::max(scratch_.final_max[r], split_max[r]);
+      if (other < split) {
+        scratch_.running_max[r] = std::max(scratch_.running_max[r], split_max[r]);
+      }
+    }
+  }
+  float* sums = storage_.sums + int64_t{split} * rows_;
+  float* outputs = storage_.outputs + int64_t{split} * rows_ * kMaxHeadDim;
+  std::fill_n(sums, rows_, 0.0f);
+  std::fill_n(outputs, int64_t{rows_} * kMaxHeadDim, 0.0f);
+  const int32_t last = std::min(steps_, (split + 1) * kSplitSteps);
+  for (int32_t s = split * kSplitSteps; s < last; ++s) {
+    if (storage_.visible[s].begin < storage_.visible[s].end) WeighStep(s, sums, outputs);
+  }
+}
+
+void DecodeUnit::WeighStep(int32_t s, float* sums, float* outputs) {
+  ColumnRange stays{kStepKeys, 0};
+  for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
+    const ColumnRange columns = TileColumns(tile);
+    float* maxima = TileMax(s, tile);
+    for (int32_t query = 0; query < rows_ / group_; ++query) {
+      const bool dropped = skips_ && Skips(maxima, query);
+      if (dropped) DropQuery(s, tile, query);
+      for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
+        float* scores = Scores(r, s);
+        if (dropped || maxima[r] == kMinusInfinity) {
+          std::fill(scores + columns.begin, scores + columns.end, 0.0f);
+          continue;
+        }
+        stays = {std::min(stays.begin, columns.begin), std::max(stays.end, columns.end)};
+        if (call_.arguments.executed != nullptr) RecordExecuted(s, columns, r);
+        sums[r] += call_.fp32_kernels.decode_exponentials(
+            scores + columns.begin, columns.end - columns.begin, call_.factor,
+            ExponentBase(scratch_.final_max[r], call_.factor));
+      }
+    }
+    for (int32_t r = 0; r < rows_; ++r) {
+      scratch_.running_max[r] = std::max(scratch_.running_max[r], maxima[r]);
+    }
+  }
+  const ColumnRange& visible = storage_.visible[s];
+  const ColumnRange columns{std::max(stays.begin, visible.begin),
+                            std::min(stays.end, visible.end)};
+  if (columns.begin < columns.end) AddValues(s, columns, outputs);
+}
+
+/// The vote of the group's heads for one query and tile.
+bool DecodeUnit::Skips(const float* maxima, int32_t query) const {
+  bool any_vote = false;
+  for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
+    if (maxima[r] == kMinusInfinity) continue;
+    any_vote = true;
+    if (!(maxima[r] < scratch_.running_max[r] + threshold_)) return false;
+  }
+  return any_vote;
+}
+
+/// Counts a dropped tile.
+void DecodeUnit::DropQuery(int32_t s, int32_t tile, int32_t query) {
+  if (call_.arguments.counts == nullptr) return;
+  for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
+    if (TileMax(s, tile)[r] == kMinusInfinity) continue;
+    AddDrops(call_, b_, Head(r),
+             {.pairs = Count(KeptBits(Scores(r, s), TileColumns(tile))), .tiles = 1});
+  }
+}
+
+void DecodeUnit::RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row) {
+  StepKeys step = BlockStep(s);
+  if (s >= block_steps_) {
+    step = {.count = GatherColumns(row, s, scratch_.columns), .gathered = scratch_.columns};
+  }
+  WriteExecuted(call_, step, b_, Head(row), Query(row), KeptBits(Scores(row, s), tile));
+}
+
+void DecodeUnit::AddValues(int32_t s, const ColumnRange& columns, float* outputs) {
+  const AttentionArguments& a = call_.arguments;
+  const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
+  const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
+  const bool gathered = s >= block_steps_;
+  RowsArguments run{.dtype = a.kv_dtype, .stride = v.stride.row * element, .dim = a.dim_v()};
+  for (int32_t first = 0, last = 0; first < rows_; first = last) {
+    last = gathered ? first + RowsAlike(first) : rows_;
+    StepKeys step = gathered ? StepKeys{.gathered = scratch_.columns} : BlockStep(s);
+    if (gathered) step.count = GatherColumns(first, s, scratch_.columns);
+    const int32_t end = std::min(columns.end, step.count);
+    for (int32_t c = columns.begin; c < end; c += run.count) {
+      run.count = gathered ? 1 : std::min(end - c, RunLength(a, step.Key(c)));
+      run.rows = static_cast<const char*>(v.data) +
+                 sequence_.KeyOffset(v.stride, step.Key(c), kv_head_) * element;
+      call_.fp32_kernels.decode_values(run, Scores(first, s) + c, stride_, last - first,
+                                       outputs + int64_t{first} * kMaxHeadDim);
+    }
+  }
+}
+
+void DecodeUnit::Merge() {
+  const auto splits = static_cast<int32_t>(SplitsOf(steps_));
+  for (int32_t r = 0; r < rows_; ++r) {
+    float* output = storage_.outputs + int64_t{r} * kMaxHeadDim;
+    float sum = splits > 0 ? storage_.sums[r] : 0.0f;
+    float max = splits > 0 ? storage_.split_max[r] : kMinusInfinity;
+    for (int32_t split = 1; split < splits; ++split) {
+      const int64_t row = int64_t{split} * rows_ + r;
+      sum += storage_.sums[row];
+      max = std::max(max, storage_.split_max[row]);
+      const float* other = storage_.outputs + row * kMaxHeadDim;
+      for (int32_t d = 0; d < call_.arguments.dim_v(); ++d) output[d] += other[d];
+    }
+    FinishRow(call_, sequence_, Query(r), Head(r), output, ExponentBase(max, call_.factor), sum);
+  }
+}
+
+/// Columns of gathered step s of a row's index row.
+int32_t DecodeUnit::GatherColumns(int32_t row, int32_t s, int32_t* keys) const {
+  IndexRow index_row(call_.index, b_, Head(row), Query(row), sequence_.keys());
+  for (int32_t skipped = block_steps_; skipped < s; ++skipped) {
+    if (index_row.NextColumns(keys, kStepKeys) == 0) return 0;
+  }
+  return index_row.NextColumns(keys, kStepKeys);
+}
+
+/// The number of rows from `row` on that share its index row.
+int32_t DecodeUnit::RowsAlike(int32_t row) const {
+  const TileIndexShape& shape = call_.index->shape;
+  const auto index_row = [&](int32_t r) {
+    return shape.Row(b_, Head(r), Query(r) / shape.query_block);
+  };
+  int32_t last = row + 1;
+  while (last < rows_ && index_row(last) == index_row(row)) ++last;
+  return last - row;
+}
+
+}  // namespace tamis::cpu

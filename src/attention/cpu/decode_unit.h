@@ -1,0 +1,115 @@
+// The rows of one KV head that a decode step works on together.
+#ifndef TAMIS_ATTENTION_CPU_DECODE_UNIT_H_
+#define TAMIS_ATTENTION_CPU_DECODE_UNIT_H_
+
+#include <cstdint>
+
+#include "attention/cpu/call.h"
+#include "attention/cpu/carver.h"
+#include "attention/cpu/index_row.h"
+#include "attention/cpu/n_of_m.h"
+#include "attention/cpu/visible.h"
+
+namespace tamis::cpu {
+
+/// Steps of one split: 1024 keys. Fixed, so that results do not depend on the number of threads.
+inline constexpr int32_t kSplitSteps = 8;
+
+/// Shapes of decode units of one call.
+struct DecodeShape {
+  explicit DecodeShape(const Call& call);
+  int32_t queries;      ///< query rows of a unit
+  int32_t rows;         ///< queries * group: row = query * group + head of the group
+  int32_t step_tiles;   ///< skip-softmax tiles of a step
+  int32_t tile_columns;
+};
+
+/// Memory of one unit, for up to `steps` steps (blocks, then gathered columns).
+struct DecodeStorage {
+  DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& carver);
+  float* scores;         // [rows][steps * kStepKeys]; weights once weighed
+  float* tile_max;       // [steps * step_tiles][rows]
+  float* split_max;      // [splits][rows]
+  ColumnRange* visible;  // [steps]: columns that some row sees
+  float* sums;           // [splits][rows]
+  float* outputs;        // [splits][rows][kMaxHeadDim]
+};
+
+/// A worker's memory.
+struct DecodeScratch {
+  DecodeScratch(const DecodeShape& shape, Carver& carver);
+  float* q;            // [rows][kMaxHeadDim]
+  RowMask* masks;      // [rows]
+  Span* spans;         // [rows]
+  float* running_max;  // [rows]
+  float* final_max;    // [rows]
+  float* bias;         // [kStepKeys]
+  int32_t* columns;    // [kStepKeys]
+};
+
+/// One unit, in three parts: Score and Weigh once per split (any order, any thread, all of one
+/// before any of the other), then Merge.
+class DecodeUnit {
+ public:
+  DecodeUnit(const Call& call, const DecodeShape& shape, int32_t b, int32_t kv_head,
+             int32_t first_query, int32_t steps, const DecodeStorage& storage,
+             DecodeScratch& scratch);
+
+  static int32_t BlockSteps(const SequenceView& sequence) {
+    return (sequence.keys() + kStepKeys - 1) / kStepKeys;
+  }
+  /// Steps of gathered columns that the rows of a unit need at most.
+  static int32_t ColumnSteps(const Call& call, const DecodeShape& shape, int32_t b,
+                             int32_t kv_head, int32_t first_query);
+
+  void Score(int32_t split);
+  void Weigh(int32_t split);
+  void Merge();
+
+ private:
+  int32_t Query(int32_t row) const { return first_query_ + row / group_; }
+  int32_t Head(int32_t row) const { return kv_head_ * group_ + row % group_; }
+  float* Scores(int32_t row, int32_t s) const {
+    return storage_.scores + row * stride_ + int64_t{s} * kStepKeys;
+  }
+  float* TileMax(int32_t s, int32_t tile) const {
+    return storage_.tile_max + (int64_t{s} * shape_.step_tiles + tile) * rows_;
+  }
+  ColumnRange TileColumns(int32_t tile) const {
+    return {tile * shape_.tile_columns, (tile + 1) * shape_.tile_columns};
+  }
+  void LoadRows();
+  void ScoreStep(int32_t s);
+  StepKeys BlockStep(int32_t s) const;
+  void ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, int32_t last_row);
+  void FinishScores(const StepKeys& step, int32_t s, int32_t row);
+  void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);
+  void AdjustScores(const StepKeys& step, int32_t s, int32_t row);
+  void WeighStep(int32_t s, float* sums, float* outputs);
+  bool Skips(const float* maxima, int32_t query) const;
+  void DropQuery(int32_t s, int32_t tile, int32_t query);
+  void RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row);
+  void AddValues(int32_t s, const ColumnRange& columns, float* outputs);
+  int32_t GatherColumns(int32_t row, int32_t s, int32_t* keys) const;
+  int32_t RowsAlike(int32_t row) const;
+
+  const Call& call_;
+  const DecodeShape& shape_;
+  const DecodeStorage& storage_;
+  DecodeScratch& scratch_;
+  SequenceView sequence_;
+  Visibility visibility_;
+  Thinner thinner_;
+  int32_t b_, kv_head_, first_query_;
+  int32_t group_;
+  int32_t rows_;
+  int32_t block_steps_;  // steps of key blocks; those after them hold gathered columns
+  int32_t steps_;
+  int64_t stride_;  // of scores, from row to row
+  bool skips_;
+  float threshold_ = 0.0f;
+};
+
+}  // namespace tamis::cpu
+
+#endif  // TAMIS_ATTENTION_CPU_DECODE_UNIT_H_

@@ -1,0 +1,154 @@
+// The table of compute kernels that each instruction set provides.
+//
+// The executor's driver (prefill.cc, decode.cc) is compiled once, for any processor; what runs per
+// tile is compiled once per instruction set from kernels_*.h and reached through this table. Files
+// compiled with wider instructions include nothing but this header and intrinsics, and keep every
+// function of theirs in an unnamed namespace: an inline function from a shared header, compiled
+// there, could be the copy that the linker keeps for processors that lack the instructions.
+#ifndef TAMIS_ATTENTION_CPU_KERNELS_H_
+#define TAMIS_ATTENTION_CPU_KERNELS_H_
+
+#include <cstdint>
+
+#include "tamis/dtype.h"
+
+namespace tamis::cpu {
+
+/// Keys between two updates of the running maximum: a *step*. Tiles of 64 columns are taken in
+/// pairs, so that tiles of either width give the same bits.
+inline constexpr int kStepKeys = 128;
+/// Rows of queries that the kernels work on at a time; tiles are padded to it.
+inline constexpr int kRowBlock = 8;
+inline constexpr int kMaxTileRows = 128;
+inline constexpr int kMaxRowBlocks = kMaxTileRows / kRowBlock;
+/// Partial sums per row: the lanes of the widest vector.
+inline constexpr int kSumLanes = 16;
+inline constexpr int kMaxHeadDim = 256;
+/// The widest panel of packed columns, in elements; value columns are padded to a panel.
+inline constexpr int kMaxPanel = 32;
+
+/// Bit j: key j of the step is visible to (or kept for) a row.
+struct RowMask {
+  uint64_t bits[2];
+};
+
+/// Columns [begin, end) of a step that a block of rows needs; multiples of kMaxPanel.
+struct ColumnRange {
+  int32_t begin;
+  int32_t end;
+};
+
+/// Packs `count` rows of K or V into a step from key `first` on. `rows` null: zeros.
+struct PackArguments {
+  DType dtype;
+  const void* rows;
+  int64_t stride;  ///< bytes from row to row
+  int32_t count;
+  int32_t first;
+  int32_t dim;
+  void* step;
+};
+
+/// s[row][column] = q[row] . k[column], for the columns that each block of rows needs.
+struct ScoreArguments {
+  const void* q;  ///< [row_blocks * kRowBlock][head_dim] elements of the table
+  const void* k_step;
+  int32_t head_dim;
+  int32_t row_blocks;
+  const ColumnRange* ranges;  ///< [row_blocks]
+  float* s;                   ///< [rows][s_stride]
+  int64_t s_stride;
+};
+
+/// Exponentials of a step, with the running maximum and sum.
+struct SoftmaxArguments {
+  float* s;  ///< [rows][s_stride], -inf where a pair is not kept
+  int64_t s_stride;
+  void* p;  ///< [rows][kStepKeys] elements of the table; may be s where the element is float
+  int32_t row_blocks;
+  const ColumnRange* ranges;
+  const float* step_max;  ///< [rows] largest score of the range
+  float factor;           ///< exp2(factor * s): log2(e), and the softmax scale where s lacks it
+  float* running_max;     ///< [rows]
+  float* sums;            ///< [rows][kSumLanes]
+  float* alpha;           ///< [rows] out: what older sums and outputs are multiplied by
+};
+
+/// o[row] = alpha[row] * o[row] + p[row] . v_step.
+struct ValueArguments {
+  const void* p;
+  const void* v_step;
+  int32_t padded_dim;  ///< of V: a multiple of the panel
+  int32_t row_blocks;
+  const ColumnRange* ranges;
+  const float* alpha;
+  float* o;  ///< [rows][padded_dim]
+};
+
+/// Rows of K or V read where they lie, for the few query rows of a decode step.
+struct RowsArguments {
+  DType dtype;
+  const void* rows;
+  int64_t stride;  ///< bytes
+  int32_t count;
+  int32_t dim;
+};
+
+struct Kernels {
+  /// Bytes of a packed element: 4 (float) or 2 (bfloat16).
+  int32_t element_bytes;
+  /// Columns of a panel.
+  int32_t panel;
+
+  void (*pack_keys)(const PackArguments&);
+  void (*pack_values)(const PackArguments&);
+  /// `count` contiguous elements of Q to elements of the table.
+  void (*load_queries)(DType dtype, const void* source, void* target, int32_t count);
+  void (*scores)(const ScoreArguments&);
+  /// s = softcap(scale * s) + bias over columns [begin, end); softcap 0 and bias null: none.
+  void (*adjust_row)(float* s, int32_t begin, int32_t end, float scale, float softcap,
+                     const float* bias);
+  /// s = -inf where the mask's bit is clear.
+  void (*mask_row)(float* s, int32_t begin, int32_t end, const RowMask& mask);
+  /// Bits of the n best of every m aligned columns in [begin, end), ties to the lowest.
+  RowMask (*best_of_groups)(const float* s, int32_t begin, int32_t end, int32_t n, int32_t m);
+  /// maxima[row] = largest of s over the range of the row's block; -inf for an empty range.
+  void (*row_maxima)(const float* s, int64_t s_stride, int32_t rows, const ColumnRange* ranges,
+                     float* maxima);
+  void (*softmax)(const SoftmaxArguments&);
+  void (*values)(const ValueArguments&);
+  /// target = scale * o, converted.
+  void (*store_row)(const float* o, float scale, DType dtype, void* target, int32_t count);
+
+  /// s[row][key] = q[row] . k[key]; q is [rows][kMaxHeadDim] floats.
+  void (*decode_scores)(const RowsArguments& k, const float* q, int32_t rows, float* s,
+                        int64_t s_stride);
+  /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 16) scores; returns their sum.
+  float (*decode_exponentials)(float* s, int32_t count, float factor, float base);
+  /// o[row] += p[row] . v; o is [rows][kMaxHeadDim].
+  void (*decode_values)(const RowsArguments& v, const float* p, int64_t p_stride, int32_t rows,
+                        float* o);
+
+  /// Runs the multiply-add that `scores` and `values` use on registers only; returns its
+  /// floating-point operations.
+  int64_t (*burn)(int64_t iterations);
+};
+
+/// One compiled source. kAvx512Bf16Emulated is for tests: it needs AVX-512 only.
+enum class Variant : uint8_t { kPortable, kAvx2, kAvx512, kAvx512Bf16, kAvx512Bf16Emulated };
+
+extern const Kernels kPortableKernels;
+#if defined(__x86_64__)
+extern const Kernels kAvx2Kernels;
+extern const Kernels kAvx512Kernels;
+extern const Kernels kAvx512Bf16Kernels;
+extern const Kernels kAvx512Bf16EmulatedKernels;
+#endif
+
+/// The kernels of `variant` for these operands: bf16 dot products where the variant has them and
+/// both Q and KV are bf16, fp32 arithmetic otherwise.
+const Kernels& SelectKernels(Variant variant, DType dtype, DType kv_dtype);
+
+}  // namespace tamis::cpu
+
+#endif  // TAMIS_ATTENTION_CPU_KERNELS_H_

@@ -1,0 +1,22 @@
+// Kernels for AVX2 with FMA and F16C.
+#include <immintrin.h>
+
+#include <type_traits>
+
+#include "attention/cpu/kernels.h"
+
+namespace tamis::cpu {
+namespace {
+#include "attention/cpu/vector_avx2.inc"
+// Order matters: each file uses the ones before it.
+#include "attention/cpu/dot_f32.inc"
+#include "attention/cpu/gemm.inc"
+#include "attention/cpu/pack.inc"
+#include "attention/cpu/softmax.inc"
+#include "attention/cpu/decode.inc"
+#include "attention/cpu/table.inc"
+}  // namespace
+
+const Kernels kAvx2Kernels = kTable;
+
+}  // namespace tamis::cpu

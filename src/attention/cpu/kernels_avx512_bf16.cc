@@ -1,0 +1,22 @@
+// Kernels for AVX512_BF16: bfloat16 dot products.
+#include <immintrin.h>
+
+#include <type_traits>
+
+#include "attention/cpu/kernels.h"
+
+namespace tamis::cpu {
+namespace {
+#include "attention/cpu/vector_avx512.inc"
+// Order matters: each file uses the ones before it.
+#include "attention/cpu/dot_bf16.inc"
+#include "attention/cpu/gemm.inc"
+#include "attention/cpu/pack.inc"
+#include "attention/cpu/softmax.inc"
+#include "attention/cpu/decode.inc"
+#include "attention/cpu/table.inc"
+}  // namespace
+
+const Kernels kAvx512Bf16Kernels = kTable;
+
+}  // namespace tamis::cpu

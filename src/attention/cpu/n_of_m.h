@@ -1,0 +1,36 @@
+// N:M selection on the scores of one row and tile.
+#ifndef TAMIS_ATTENTION_CPU_N_OF_M_H_
+#define TAMIS_ATTENTION_CPU_N_OF_M_H_
+
+#include <cstdint>
+
+#include "attention/cpu/visible.h"
+
+namespace tamis::cpu {
+
+/// The N:M rule as it applies to one sequence.
+class Thinner {
+ public:
+  Thinner(const Call& call, const SequenceView& sequence, const Visibility& visibility);
+
+  bool active() const { return active_; }
+  /// Whether the tile of columns [begin, end) of `step` is thinned for rows of the tile that starts
+  /// at `query`.
+  bool Thins(const StepKeys& step, int32_t begin, int32_t end, int32_t query) const;
+  /// Bits of `visible` that stay, among columns [begin, end) (multiples of 32 that enclose what is
+  /// visible of one tile). Scores of columns that are not visible must be -inf.
+  RowMask Keep(const float* s, const StepKeys& step, int32_t begin, int32_t end, int32_t query,
+               RowMask visible) const;
+
+ private:
+  RowMask BestByPosition(const float* s, const StepKeys& step, RowMask visible) const;
+
+  const Call& call_;
+  const SequenceView& sequence_;
+  const Visibility& visibility_;
+  bool active_;
+};
+
+}  // namespace tamis::cpu
+
+#endif  // TAMIS_ATTENTION_CPU_N_OF_M_H_

@@ -1,0 +1,349 @@
+#include "attention/cpu/prefill_tile.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace tamis::cpu {
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+ColumnRange Clip(const ColumnRange& range, const ColumnRange& tile) {
+  const ColumnRange clipped{std::max(range.begin, tile.begin), std::min(range.end, tile.end)};
+  return clipped.begin < clipped.end ? clipped : ColumnRange{0, 0};
+}
+
+}  // namespace
+
+PackedSizes::PackedSizes(const Call& call) {
+  const Kernels& kernels = call.kernels;
+  const AttentionArguments& a = call.arguments;
+  padded_dim_v = (a.dim_v() + kernels.panel - 1) / kernels.panel * kernels.panel;
+  key_step_bytes = int64_t{kStepKeys} * a.head_dim * kernels.element_bytes;
+  value_step_bytes = int64_t{kStepKeys} * padded_dim_v * kernels.element_bytes;
+}
+
+PrefillScratch::PrefillScratch(const Call& call, Carver& carver) {
+  const PackedSizes sizes(call);
+  const int64_t rows = kMaxTileRows;
+  q = carver.Take<char>(rows * call.arguments.head_dim * call.kernels.element_bytes);
+  s = carver.Take<float>(rows * kStepKeys);
+  p = call.kernels.element_bytes == 4
+          ? static_cast<void*>(s)
+          : carver.Take<char>(rows * kStepKeys * call.kernels.element_bytes);
+  o = carver.Take<float>(rows * sizes.padded_dim_v);
+  running_max = carver.Take<float>(rows);
+  alpha = carver.Take<float>(rows);
+  tile_max[0] = carver.Take<float>(rows);
+  tile_max[1] = carver.Take<float>(rows);
+  step_max = carver.Take<float>(rows);
+  sums = carver.Take<float>(rows * kSumLanes);
+  masks = carver.Take<RowMask>(rows);
+  spans = carver.Take<Span>(rows);
+  bias = carver.Take<float>(kStepKeys);
+  columns = carver.Take<int32_t>(kStepKeys);
+  column_keys = carver.Take<char>(sizes.key_step_bytes);
+  column_values = carver.Take<char>(sizes.value_step_bytes);
+}
+
+PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
+                         PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query)
+    : call_(call),
+      sizes_(sizes),
+      packed_(packed),
+      scratch_(scratch),
+      sequence_(call.arguments, b),
+      visibility_(call, sequence_, b),
+      thinner_(call, sequence_, visibility_),
+      index_row_(call.index, b, head, first_query, sequence_.keys()),
+      b_(b),
+      head_(head),
+      first_query_(first_query),
+      rows_(std::min(call.tiles.rows, sequence_.queries() - first_query)),
+      skips_(SkipThreshold(call, b, &threshold_)) {}
+
+void PrefillTile::Run() {
+  Start();
+  int32_t end = 0;
+  int32_t sink_end = 0;
+  int32_t begin = std::numeric_limits<int32_t>::max();
+  for (int32_t r = 0; r < rows_; ++r) {
+    const Span& span = scratch_.spans[r];
+    sink_end = std::max(sink_end, span.sink_end);
+    if (span.begin < span.end) begin = std::min(begin, span.begin);
+    end = std::max(end, span.end);
+  }
+  for (int32_t first = 0; first < std::max(end, sink_end); first += kStepKeys) {
+    // Between the sinks and the windows of all rows there is nothing to see.
+    if (first >= sink_end && first + kStepKeys <= begin) {
+      if (begin >= end) break;
+      first = begin / kStepKeys * kStepKeys;
+    }
+    const int32_t s = first / kStepKeys;
+    const StepKeys step{.first = first,
+                        .count = std::min(kStepKeys, sequence_.keys() - first),
+                        .visited = index_row_.Visited(s)};
+    if (!Any(step.visited)) continue;
+    RunStep(step, packed_.keys + s * sizes_.key_step_bytes,
+            packed_.values + s * sizes_.value_step_bytes);
+  }
+  if (index_row_.has_columns()) RunColumns();
+  FinishRows();
+  AddDrops(call_, b_, head_, drops_);
+}
+
+void PrefillTile::Start() {
+  const AttentionArguments& a = call_.arguments;
+  const int32_t padded_rows = row_blocks() * kRowBlock;
+  const int64_t row_bytes = int64_t{a.head_dim} * call_.kernels.element_bytes;
+  for (int32_t r = 0; r < rows_; ++r) {
+    const int64_t offset = sequence_.QueryOffset(a.q.stride, first_query_ + r, head_);
+    call_.kernels.load_queries(
+        a.dtype,
+        static_cast<const char*>(a.q.data) + offset * static_cast<int64_t>(SizeOf(a.dtype)),
+        scratch_.q + r * row_bytes, a.head_dim);
+    scratch_.spans[r] = visibility_.SpanOf(first_query_ + r);
+  }
+  std::memset(scratch_.q + rows_ * row_bytes, 0,
+              static_cast<size_t>((padded_rows - rows_) * row_bytes));
+  std::fill_n(scratch_.o, int64_t{padded_rows} * sizes_.padded_dim_v, 0.0f);
+  std::fill_n(scratch_.running_max, padded_rows, kMinusInfinity);
+  std::fill_n(scratch_.sums, padded_rows * kSumLanes, 0.0f);
+}
+
+void PrefillTile::RunColumns() {
+  const AttentionArguments& a = call_.arguments;
+  const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
+  const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
+  const int32_t kv_head = head_ / a.group();
+  const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
+  while (true) {
+    const int32_t count = index_row_.NextColumns(scratch_.columns, kStepKeys);
+    if (count == 0) return;
+    PackArguments pack{.dtype = a.kv_dtype, .count = 1};
+    for (int32_t i = 0; i < count; ++i) {
+      const int32_t key = scratch_.columns[i];
+      pack.first = i;
+      pack.rows = static_cast<const char*>(k.data) +
+                  sequence_.KeyOffset(k.stride, key, kv_head) * element;
+      pack.dim = a.head_dim;
+      pack.step = scratch_.column_keys;
+      call_.kernels.pack_keys(pack);
+      pack.rows = static_cast<const char*>(v.data) +
+                  sequence_.KeyOffset(v.stride, key, kv_head) * element;
+      pack.dim = a.dim_v();
+      pack.step = scratch_.column_values;
+      call_.kernels.pack_values(pack);
+    }
+    if (count < kStepKeys) {
+      PackArguments zeros{.rows = nullptr, .count = kStepKeys - count, .first = count};
+      zeros.dim = a.head_dim;
+      zeros.step = scratch_.column_keys;
+      call_.kernels.pack_keys(zeros);
+      zeros.dim = a.dim_v();
+      zeros.step = scratch_.column_values;
+      call_.kernels.pack_values(zeros);
+    }
+    RunStep({.count = count, .gathered = scratch_.columns, .visited = BitRange(0, count)},
+            scratch_.column_keys, scratch_.column_values);
+  }
+}
+
+void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* values) {
+  Tiles tiles = {};
+  for (int32_t begin = 0; begin < step.count; begin += call_.tiles.columns) {
+    const ColumnRange columns{begin, begin + call_.tiles.columns};
+    if (!Any(step.visited & BitRange(columns.begin, columns.end))) continue;
+    tiles.columns[tiles.count++] = columns;
+  }
+  if (!MaskStep(step, tiles.columns[0].begin, tiles.columns[tiles.count - 1].end)) return;
+  const ScoreArguments scores{.q = scratch_.q,
+                              .k_step = keys,
+                              .head_dim = call_.arguments.head_dim,
+                              .row_blocks = row_blocks(),
+                              .ranges = ranges_,
+                              .s = scratch_.s,
+                              .s_stride = kStepKeys};
+  call_.kernels.scores(scores);
+  if (call_.adjusts_scores) AdjustScores(step);
+  if (masked_) ApplyMasks();
+  for (int32_t t = 0; t < tiles.count; ++t) {
+    if (thinner_.Thins(step, tiles.columns[t].begin, tiles.columns[t].end, first_query_)) {
+      ThinTile(step, tiles.columns[t]);
+    }
+  }
+  if (skips_) {
+    DropTiles(tiles);
+  } else {
+    call_.kernels.row_maxima(scratch_.s, kStepKeys, row_blocks() * kRowBlock, ranges_,
+                             scratch_.step_max);
+  }
+  if (call_.arguments.executed != nullptr) RecordExecuted(step, tiles);
+  if (std::all_of(tiles.dropped, tiles.dropped + tiles.count, [](bool d) { return d; })) return;
+  const SoftmaxArguments softmax{.s = scratch_.s,
+                                 .s_stride = kStepKeys,
+                                 .p = scratch_.p,
+                                 .row_blocks = row_blocks(),
+                                 .ranges = ranges_,
+                                 .step_max = scratch_.step_max,
+                                 .factor = call_.factor,
+                                 .running_max = scratch_.running_max,
+                                 .sums = scratch_.sums,
+                                 .alpha = scratch_.alpha};
+  call_.kernels.softmax(softmax);
+  const ValueArguments value{.p = scratch_.p,
+                             .v_step = values,
+                             .padded_dim = sizes_.padded_dim_v,
+                             .row_blocks = row_blocks(),
+                             .ranges = ranges_,
+                             .alpha = scratch_.alpha,
+                             .o = scratch_.o};
+  call_.kernels.values(value);
+}
+
+/// Sets ranges_ and, where a row does not see every column of [begin, end), the masks. False where
+/// no row sees any.
+bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
+  const bool whole = step.count == kStepKeys && (step.visited & BitRange(begin, end)) ==
+                                                    BitRange(begin, end);
+  const int32_t first_key = step.Key(std::min(begin, step.count - 1));
+  const int32_t last_key = step.Key(std::min(end, step.count) - 1) + 1;
+  masked_ = !(whole && !call_.has_pair_mask && scratch_.spans[0].Covers(first_key, last_key) &&
+              scratch_.spans[rows_ - 1].Covers(first_key, last_key));
+  if (!masked_) {
+    std::fill_n(ranges_, row_blocks(), ColumnRange{begin, end});
+    // What rules and the executed mask start from.
+    if (thinner_.active() || call_.arguments.executed != nullptr) {
+      std::fill_n(scratch_.masks, rows_, BitRange(begin, end));
+    }
+    return true;
+  }
+  bool any = false;
+  for (int32_t block = 0; block < row_blocks(); ++block) {
+    RowMask together = {};
+    for (int32_t r = block * kRowBlock; r < (block + 1) * kRowBlock; ++r) {
+      scratch_.masks[r] =
+          r < rows_ ? visibility_.Bits(scratch_.spans[r], step, first_query_ + r, head_) : RowMask{};
+      together = together | scratch_.masks[r];
+    }
+    ranges_[block] = {0, 0};
+    if (!Any(together)) continue;
+    any = true;
+    ranges_[block] = {FirstBit(together) / kMaxPanel * kMaxPanel,
+                      (EndBit(together) + kMaxPanel - 1) / kMaxPanel * kMaxPanel};
+  }
+  return any;
+}
+
+void PrefillTile::AdjustScores(const StepKeys& step) {
+  const AttentionArguments& a = call_.arguments;
+  const AttentionBias& bias = a.bias;
+  for (int32_t r = 0; r < rows_; ++r) {
+    const ColumnRange range = ranges_[r / kRowBlock];
+    if (range.begin >= range.end) continue;
+    if (bias.data != nullptr) {
+      const float* row = bias.data + b_ * bias.batch_stride + head_ * bias.head_stride +
+                         (first_query_ + r) * bias.query_stride;
+      for (int32_t c = range.begin; c < range.end; ++c) {
+        scratch_.bias[c] = c < step.count ? row[step.Key(c)] : 0.0f;
+      }
+    }
+    call_.kernels.adjust_row(scratch_.s + r * kStepKeys, range.begin, range.end, call_.scale,
+                             a.softcap, bias.data == nullptr ? nullptr : scratch_.bias);
+  }
+}
+
+void PrefillTile::ApplyMasks() {
+  for (int32_t r = 0; r < row_blocks() * kRowBlock; ++r) {
+    const ColumnRange range = ranges_[r / kRowBlock];
+    if (range.begin >= range.end) continue;
+    call_.kernels.mask_row(scratch_.s + r * kStepKeys, range.begin, range.end, scratch_.masks[r]);
+  }
+}
+
+void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
+  const RowMask in_tile = BitRange(tile.begin, tile.end);
+  for (int32_t r = 0; r < rows_; ++r) {
+    const ColumnRange range = Clip(ranges_[r / kRowBlock], tile);
+    const RowMask visible = scratch_.masks[r] & in_tile;
+    if (!Any(visible)) continue;
+    float* s = scratch_.s + r * kStepKeys;
+    const RowMask kept =
+        thinner_.Keep(s, step, range.begin, range.end, first_query_ + r, visible);
+    drops_.pairs += Count(visible) - Count(kept);
+    scratch_.masks[r] = (scratch_.masks[r] & ~in_tile) | kept;
+    call_.kernels.mask_row(s, range.begin, range.end, kept);
+  }
+}
+
+/// The skip test, tile by tile: a tile that stays raises the running maximum that the next one is
+/// held to. Leaves the columns of what stays in ranges_ and its maxima in step_max.
+void PrefillTile::DropTiles(Tiles& tiles) {
+  const int32_t padded_rows = row_blocks() * kRowBlock;
+  ColumnRange clipped[kMaxRowBlocks];
+  float running[kMaxTileRows];
+  std::copy_n(scratch_.running_max, padded_rows, running);
+  std::fill_n(scratch_.step_max, padded_rows, kMinusInfinity);
+  int32_t stay_begin = kStepKeys, stay_end = 0;
+  for (int32_t t = 0; t < tiles.count; ++t) {
+    float* maxima = scratch_.tile_max[t];
+    for (int32_t i = 0; i < row_blocks(); ++i) clipped[i] = Clip(ranges_[i], tiles.columns[t]);
+    call_.kernels.row_maxima(scratch_.s, kStepKeys, padded_rows, clipped, maxima);
+    tiles.dropped[t] = Skips(maxima, running);
+    if (tiles.dropped[t]) {
+      ++drops_.tiles;
+      if (call_.arguments.counts == nullptr) continue;
+      const RowMask in_tile = BitRange(tiles.columns[t].begin, tiles.columns[t].end);
+      for (int32_t r = 0; r < rows_; ++r) {
+        drops_.pairs += masked_ || thinner_.active() ? Count(scratch_.masks[r] & in_tile)
+                                                     : tiles.columns[t].end - tiles.columns[t].begin;
+      }
+      continue;
+    }
+    stay_begin = std::min(stay_begin, tiles.columns[t].begin);
+    stay_end = std::max(stay_end, tiles.columns[t].end);
+    for (int32_t r = 0; r < padded_rows; ++r) {
+      scratch_.step_max[r] = std::max(scratch_.step_max[r], maxima[r]);
+      running[r] = std::max(running[r], maxima[r]);
+    }
+  }
+  for (int32_t i = 0; i < row_blocks(); ++i) {
+    ranges_[i] = Clip(ranges_[i], {stay_begin, stay_end});
+  }
+}
+
+bool PrefillTile::Skips(const float* maxima, const float* running) const {
+  bool any_vote = false;
+  for (int32_t r = 0; r < rows_; ++r) {
+    if (maxima[r] == kMinusInfinity) continue;
+    any_vote = true;
+    if (!(maxima[r] < running[r] + threshold_)) return false;
+  }
+  return any_vote;
+}
+
+void PrefillTile::RecordExecuted(const StepKeys& step, const Tiles& tiles) const {
+  RowMask stays = {};
+  for (int32_t t = 0; t < tiles.count; ++t) {
+    if (!tiles.dropped[t]) {
+      stays = stays | BitRange(tiles.columns[t].begin, tiles.columns[t].end);
+    }
+  }
+  for (int32_t r = 0; r < rows_; ++r) {
+    WriteExecuted(call_, step, b_, head_, first_query_ + r, scratch_.masks[r] & stays);
+  }
+}
+
+void PrefillTile::FinishRows() {
+  for (int32_t r = 0; r < rows_; ++r) {
+    const float* sums = scratch_.sums + r * kSumLanes;
+    float sum = 0.0f;
+    for (int32_t i = 0; i < kSumLanes; ++i) sum += sums[i];
+    FinishRow(call_, sequence_, first_query_ + r, head_,
+              scratch_.o + int64_t{r} * sizes_.padded_dim_v,
+              ExponentBase(scratch_.running_max[r], call_.factor), sum);
+  }
+}
+
+}  // namespace tamis::cpu

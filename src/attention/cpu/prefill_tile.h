@@ -1,0 +1,96 @@
+// One tile row of prefill: up to 128 queries of one head over all the keys they visit.
+#ifndef TAMIS_ATTENTION_CPU_PREFILL_TILE_H_
+#define TAMIS_ATTENTION_CPU_PREFILL_TILE_H_
+
+#include <cstdint>
+
+#include "attention/cpu/call.h"
+#include "attention/cpu/carver.h"
+#include "attention/cpu/index_row.h"
+#include "attention/cpu/n_of_m.h"
+#include "attention/cpu/visible.h"
+
+namespace tamis::cpu {
+
+/// Sizes of packed steps of a call.
+struct PackedSizes {
+  explicit PackedSizes(const Call& call);
+  int32_t padded_dim_v;     ///< value_head_dim rounded up to a panel
+  int64_t key_step_bytes;   ///< bytes of kStepKeys packed rows of K
+  int64_t value_step_bytes;
+};
+
+/// Packed K and V of one KV head of one sequence, [steps][bytes of a step].
+struct PackedHead {
+  const char* keys;
+  const char* values;
+};
+
+/// A worker's memory.
+struct PrefillScratch {
+  PrefillScratch(const Call& call, Carver& carver);
+  char* q;            // [kMaxTileRows][head_dim] elements
+  float* s;           // [kMaxTileRows][kStepKeys]
+  void* p;            // [kMaxTileRows][kStepKeys] elements; s itself where they are floats
+  float* o;           // [kMaxTileRows][padded_dim_v]
+  float* running_max;  // [kMaxTileRows], as are the next four
+  float* alpha;
+  float* tile_max[2];
+  float* step_max;
+  float* sums;        // [kMaxTileRows][kSumLanes]
+  RowMask* masks;     // [kMaxTileRows]
+  Span* spans;        // [kMaxTileRows]
+  float* bias;        // [kStepKeys]
+  int32_t* columns;   // [kStepKeys]
+  char* column_keys;  // a packed step of gathered columns, K and V
+  char* column_values;
+};
+
+class PrefillTile {
+ public:
+  /// Queries [first_query, first_query + tile rows) of `head` of sequence `b`, clipped to its end.
+  PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
+              PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query);
+  void Run();
+
+ private:
+  /// Tiles of a step: one, or two of 64 columns.
+  struct Tiles {
+    int32_t count;
+    ColumnRange columns[2];
+    bool dropped[2];
+  };
+
+  void Start();
+  void RunStep(const StepKeys& step, const void* keys, const void* values);
+  void RunColumns();
+  bool MaskStep(const StepKeys& step, int32_t begin, int32_t end);
+  void AdjustScores(const StepKeys& step);
+  void ApplyMasks();
+  void ThinTile(const StepKeys& step, const ColumnRange& tile);
+  void DropTiles(Tiles& tiles);
+  bool Skips(const float* maxima, const float* running) const;
+  void RecordExecuted(const StepKeys& step, const Tiles& tiles) const;
+  void FinishRows();
+  int32_t row_blocks() const { return (rows_ + kRowBlock - 1) / kRowBlock; }
+
+  const Call& call_;
+  const PackedSizes& sizes_;
+  const PackedHead& packed_;
+  PrefillScratch& scratch_;
+  SequenceView sequence_;
+  Visibility visibility_;
+  Thinner thinner_;
+  IndexRow index_row_;
+  int32_t b_, head_, first_query_;
+  int32_t rows_;
+  bool skips_;
+  float threshold_ = 0.0f;
+  ColumnRange ranges_[kMaxRowBlocks];  // columns of the current step that each block needs
+  bool masked_ = false;                // the current step needs its masks
+  Drops drops_;
+};
+
+}  // namespace tamis::cpu
+
+#endif  // TAMIS_ATTENTION_CPU_PREFILL_TILE_H_

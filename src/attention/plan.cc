@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "attention/cpu/executor.h"
+#include "attention/validate.h"
+#include "base/aligned_buffer.h"
+#include "base/check.h"
+#include "tamis/attention.h"
+
+namespace tamis {
+namespace {
+
+std::string_view VoteName(SkipVote vote) {
+  return vote == SkipVote::kQueryHead ? "query head" : "GQA group";
+}
+
+std::string Describe(const TileGeometry& g) {
+  return fmt::format("{}x{} by {} in {} split{}", g.tile_rows, g.tile_columns, VoteName(g.vote),
+                     g.splits, g.splits == 1 ? "" : "s");
+}
+
+void RequirePublished(const AttentionArguments& maxima, const TileRule& rule) {
+  if (rule.skip_softmax.lambda == nullptr) return;
+  std::vector<TileGeometry> published;
+  for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    if (maxima.phases == nullptr && maxima.phase != phase) continue;
+    for (const TileGeometry& g : PublishedGeometries(Device::kCpu, phase)) published.push_back(g);
+  }
+  const TileGeometry& geometry = rule.skip_softmax.geometry;
+  if (std::find(published.begin(), published.end(), geometry) != published.end()) return;
+  std::string choices;
+  for (const TileGeometry& g : published) {
+    choices += choices.empty() ? "" : "; ";
+    choices += Describe(g);
+  }
+  Fail("skip-softmax geometry {} is not one the CPU executor runs here; use {}",
+       Describe(geometry), choices);
+}
+
+ThreadPool& PoolOf(const ExecutionContext& context) {
+  Require(context.pool != nullptr, "no thread pool given; set ExecutionContext::pool");
+  return *context.pool;
+}
+
+}  // namespace
+
+std::vector<TileGeometry> PublishedGeometries(Device device, Phase phase) {
+  if (device != Device::kCpu) return {};
+  return cpu::Geometries(phase);
+}
+
+AttentionPlan PlanAttention(const AttentionArguments& maxima, const TileIndexShape* index,
+                            const TileRule& rule, const ExecutionContext& context) {
+  Require(context.device == Device::kCpu,
+          "device {} asked for, but this build has no CUDA executor; use cpu",
+          Name(context.device));
+  const CpuIsa best = DetectCpuIsa();
+  const CpuIsa isa = context.isa.value_or(best);
+  Require(isa <= best, "instruction set {} asked for, but this machine runs {} at most", Name(isa),
+          Name(best));
+  ValidateShape(maxima);
+  ValidateRuleShape(rule);
+  RequirePublished(maxima, rule);
+  if (index != nullptr) ValidateIndexShape(maxima, *index, rule);
+  AttentionPlan plan;
+  plan.device = Device::kCpu;
+  plan.isa = isa;
+  plan.workers = PoolOf(context).size();
+  plan.workspace_bytes =
+      cpu::WorkspaceBytes(cpu::VariantOf(isa), maxima, index, rule, plan.workers);
+  plan.path = fmt::format("cpu/{}", Name(isa));
+  return plan;
+}
+
+void RunAttention(const AttentionPlan& plan, const AttentionArguments& arguments,
+                  const TileIndex* index, const TileRule& rule, void* workspace,
+                  const ExecutionContext& context) {
+  ThreadPool& pool = PoolOf(context);
+  Require(pool.size() <= plan.workers, "planned for {} threads, run on {}; plan again",
+          plan.workers, pool.size());
+  cpu::Run(cpu::VariantOf(plan.isa), arguments, index, rule, workspace, pool);
+}
+
+AttentionPlan Attend(const AttentionArguments& arguments, const TileIndex* index,
+                     const TileRule& rule, const ExecutionContext& context) {
+  AttentionPlan plan =
+      PlanAttention(arguments, index == nullptr ? nullptr : &index->shape, rule, context);
+  ValidateAttention(arguments, index, rule);
+  const AlignedBuffer workspace(std::max<size_t>(plan.workspace_bytes, 1));
+  RunAttention(plan, arguments, index, rule, workspace.data(), context);
+  return plan;
+}
+
+}  // namespace tamis

@@ -1,0 +1,184 @@
+#include "attention/executor_testing.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "attention/sequence_view.h"
+#include "attention/validate.h"
+
+namespace tamis::attention_testing {
+namespace {
+
+/// The largest |V| of a problem, and the largest magnitude a score can have (see ReferenceResult).
+struct Magnitudes {
+  double value = 0.0;
+  double score = 0.0;
+};
+
+double ReadElement(DType dtype, const void* data, int64_t offset) {
+  float value = 0.0f;
+  ConvertToFloat(dtype, static_cast<const char*>(data) + offset * static_cast<int64_t>(SizeOf(dtype)),
+                 &value, 1);
+  return value;
+}
+
+Magnitudes MagnitudesOf(const AttentionArguments& a) {
+  Magnitudes m;
+  const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
+  const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
+  double q_norm = 0.0, k_norm = 0.0;
+  for (int32_t b = 0; b < a.batch; ++b) {
+    const SequenceView sequence(a, b);
+    for (int32_t h = 0; h < a.kv_heads; ++h) {
+      for (int32_t j = 0; j < sequence.keys(); ++j) {
+        double squares = 0.0;
+        for (int32_t d = 0; d < a.head_dim; ++d) {
+          const double x = ReadElement(a.kv_dtype, k.data, sequence.KeyOffset(k.stride, j, h) + d);
+          squares += x * x;
+        }
+        k_norm = std::max(k_norm, std::sqrt(squares));
+        for (int32_t d = 0; d < a.dim_v(); ++d) {
+          m.value = std::max(m.value, std::abs(ReadElement(a.kv_dtype, v.data,
+                                                           sequence.KeyOffset(v.stride, j, h) + d)));
+        }
+      }
+    }
+    for (int32_t h = 0; h < a.q_heads; ++h) {
+      for (int32_t i = 0; i < sequence.queries(); ++i) {
+        double squares = 0.0;
+        for (int32_t d = 0; d < a.head_dim; ++d) {
+          const double x =
+              ReadElement(a.dtype, a.q.data, sequence.QueryOffset(a.q.stride, i, h) + d);
+          squares += x * x;
+        }
+        q_norm = std::max(q_norm, std::sqrt(squares));
+      }
+    }
+  }
+  const double scale = a.softmax_scale != 0.0f ? a.softmax_scale : 1.0 / std::sqrt(a.head_dim);
+  m.score = scale * q_norm * k_norm + (a.bias.data != nullptr ? 5.0 : 0.0);
+  return m;
+}
+
+}  // namespace
+
+std::vector<cpu::Variant> Variants() {
+  std::vector<cpu::Variant> variants;
+  for (const CpuIsa isa : AvailableCpuIsas()) variants.push_back(cpu::VariantOf(isa));
+  if (DetectCpuIsa() >= CpuIsa::kAvx512) variants.push_back(cpu::Variant::kAvx512Bf16Emulated);
+  return variants;
+}
+
+std::string VariantName(cpu::Variant variant) {
+  if (variant == cpu::Variant::kAvx512Bf16Emulated) return "avx512-bf16-emulated";
+  return std::string(Name(static_cast<CpuIsa>(variant)));
+}
+
+void RunVariant(cpu::Variant variant, Problem& problem, const TileIndex* index,
+                const TileRule& rule, ThreadPool& pool) {
+  ValidateAttention(problem.arguments, index, rule);
+  const size_t bytes =
+      cpu::WorkspaceBytes(variant, problem.arguments, index == nullptr ? nullptr : &index->shape,
+                          rule, pool.size());
+  constexpr size_t kGuard = 64;
+  const AlignedBuffer workspace(bytes + kGuard);
+  std::memset(workspace.data(), 0xff, bytes + kGuard);  // NaN
+  problem.PoisonOutputs();
+  cpu::Run(variant, problem.arguments, index, rule, workspace.data(), pool);
+  const char* guard = workspace.as<char>() + bytes;
+  EXPECT_TRUE(std::all_of(guard, guard + kGuard, [](char c) { return c == '\xff'; }))
+      << "wrote past the workspace";
+}
+
+/// fp32: a score's rounding errors are within a few ulp of its magnitude bound (a dot product's
+/// errors largely cancel; 4 ulp holds with room at head_dim 256) and change a weight, and with it
+/// the output, in proportion; sums of weights add a few ulp more. Outputs in bf16 or f16 are rounded
+/// once more, to 2^-9 or 2^-12 of their size. bf16 dot products also round each weight to 2^-9 and
+/// use exponentials good to 3e-6.
+ErrorBounds BoundsOf(cpu::Variant variant, const Problem& problem) {
+  const AttentionArguments& a = problem.arguments;
+  const Magnitudes m = MagnitudesOf(a);
+  const bool bf16_dot = (variant == cpu::Variant::kAvx512Bf16 ||
+                         variant == cpu::Variant::kAvx512Bf16Emulated) &&
+                        a.dtype == DType::kBF16 && a.kv_dtype == DType::kBF16;
+  const double score = 4 * 0x1p-23 * m.score;
+  ErrorBounds bounds{2 * score + 16 * 0x1p-23, score + 4 * 0x1p-23 * (1 + m.score)};
+  if (bf16_dot) {
+    bounds.o += 0x1p-9 + 6e-6;
+    bounds.lse += 4e-6;
+  }
+  if (a.dtype == DType::kBF16) bounds.o += 0x1p-9;
+  if (a.dtype == DType::kF16) bounds.o += 0x1p-12;
+  bounds.o *= m.value;
+  return bounds;
+}
+
+void ExpectAllMatch(Problem& problem, const TileIndex* index, const TileRule& rule, double ulps,
+                    ThreadPool& pool) {
+  const ReferenceResult reference = problem.Reference(index, rule);
+  const bool bf16 = problem.arguments.dtype == DType::kBF16 &&
+                    problem.arguments.kv_dtype == DType::kBF16 &&
+                    problem.arguments.phase == Phase::kPrefill;
+  for (const cpu::Variant variant : Variants()) {
+    // Without bf16 operands the bf16 builds are the avx512 one.
+    if (variant >= cpu::Variant::kAvx512Bf16 && !bf16) continue;
+    ExpectMatches(variant, problem, index, rule, reference, ulps, pool);
+  }
+}
+
+void ExpectMatches(cpu::Variant variant, Problem& problem, const TileIndex* index,
+                   const TileRule& rule, const ReferenceResult& reference, double ulps,
+                   ThreadPool& pool) {
+  SCOPED_TRACE(VariantName(variant));
+  RunVariant(variant, problem, index, rule, pool);
+  const KeptComparison kept = CompareExecuted(problem, reference, ulps);
+  EXPECT_EQ(kept.unexplained, 0) << kept.first_unexplained << " of " << kept.pairs << " pairs";
+  EXPECT_TRUE(problem.GapsUntouched());
+  if (kept.differing > 0) return;  // another, explained, set of keys: nothing left to compare
+  const ErrorMetrics errors = CompareOutputs(problem, reference);
+  const ErrorBounds bounds = BoundsOf(variant, problem);
+  if (std::getenv("TAMIS_PRINT") != nullptr) {
+    fmt::print("{} o {:.3f} lse {:.3f} of bound ({:.2e} {:.2e}) rms {:.2e}\n", VariantName(variant), errors.max_abs / bounds.o,
+               errors.max_lse / bounds.lse, bounds.o, bounds.lse, errors.rms);
+  }
+  EXPECT_EQ(errors.wrong_kind, 0);
+  EXPECT_LE(errors.max_abs, bounds.o);
+  EXPECT_LE(errors.max_lse, bounds.lse);
+  for (size_t i = 0; i < reference.counts.size(); ++i) {
+    const AttentionCounts& actual = problem.counts()[i];
+    const AttentionCounts& expected = reference.counts[i];
+    EXPECT_EQ(actual.allowed_pairs, expected.allowed_pairs) << i;
+    EXPECT_EQ(actual.visited_pairs, expected.visited_pairs) << i;
+    EXPECT_EQ(actual.kept_pairs, expected.kept_pairs) << i;
+    EXPECT_EQ(actual.visited_tiles, expected.visited_tiles) << i;
+    EXPECT_EQ(actual.skipped_tiles, expected.skipped_tiles) << i;
+    EXPECT_EQ(actual.lambda_saturated, expected.lambda_saturated) << i;
+  }
+}
+
+std::vector<char> OutputBytes(const Problem& problem) {
+  const AttentionArguments& a = problem.arguments;
+  std::vector<char> bytes;
+  const auto append = [&](const void* data, size_t size) {
+    const char* first = static_cast<const char*>(data);
+    bytes.insert(bytes.end(), first, first + size);
+  };
+  for (int32_t b = 0; b < a.batch; ++b) {
+    const SequenceView sequence(a, b);
+    for (int32_t h = 0; h < a.q_heads; ++h) {
+      for (int32_t i = 0; i < sequence.queries(); ++i) {
+        append(static_cast<const char*>(a.o.data) +
+                   sequence.QueryOffset(a.o.stride, i, h) * static_cast<int64_t>(SizeOf(a.dtype)),
+               static_cast<size_t>(a.dim_v()) * SizeOf(a.dtype));
+        append(a.lse + sequence.QueryOffset(a.lse_stride, i, h), sizeof(float));
+      }
+    }
+  }
+  append(problem.executed().data(), problem.executed().size() * sizeof(uint32_t));
+  return bytes;
+}
+
+}  // namespace tamis::attention_testing
