@@ -34,8 +34,8 @@ void RequirePublished(const AttentionArguments& maxima, const TileRule& rule) {
     choices += choices.empty() ? "" : "; ";
     choices += Describe(g);
   }
-  Fail("skip-softmax geometry {} is not one the CPU executor runs here; use {}",
-       Describe(geometry), choices);
+  Fail("skip-softmax geometry {} is not one the CPU executor runs here; use {}", Describe(geometry),
+       choices);
 }
 
 ThreadPool& PoolOf(const ExecutionContext& context) {

@@ -20,7 +20,8 @@ struct Magnitudes {
 
 double ReadElement(DType dtype, const void* data, int64_t offset) {
   float value = 0.0f;
-  ConvertToFloat(dtype, static_cast<const char*>(data) + offset * static_cast<int64_t>(SizeOf(dtype)),
+  ConvertToFloat(dtype,
+                 static_cast<const char*>(data) + offset * static_cast<int64_t>(SizeOf(dtype)),
                  &value, 1);
   return value;
 }
@@ -41,8 +42,9 @@ Magnitudes MagnitudesOf(const AttentionArguments& a) {
         }
         k_norm = std::max(k_norm, std::sqrt(squares));
         for (int32_t d = 0; d < a.dim_v(); ++d) {
-          m.value = std::max(m.value, std::abs(ReadElement(a.kv_dtype, v.data,
-                                                           sequence.KeyOffset(v.stride, j, h) + d)));
+          m.value = std::max(
+              m.value,
+              std::abs(ReadElement(a.kv_dtype, v.data, sequence.KeyOffset(v.stride, j, h) + d)));
         }
       }
     }
@@ -80,9 +82,8 @@ std::string VariantName(cpu::Variant variant) {
 void RunVariant(cpu::Variant variant, Problem& problem, const TileIndex* index,
                 const TileRule& rule, ThreadPool& pool) {
   ValidateAttention(problem.arguments, index, rule);
-  const size_t bytes =
-      cpu::WorkspaceBytes(variant, problem.arguments, index == nullptr ? nullptr : &index->shape,
-                          rule, pool.size());
+  const size_t bytes = cpu::WorkspaceBytes(
+      variant, problem.arguments, index == nullptr ? nullptr : &index->shape, rule, pool.size());
   constexpr size_t kGuard = 64;
   const AlignedBuffer workspace(bytes + kGuard);
   std::memset(workspace.data(), 0xff, bytes + kGuard);  // NaN
@@ -93,19 +94,19 @@ void RunVariant(cpu::Variant variant, Problem& problem, const TileIndex* index,
       << "wrote past the workspace";
 }
 
-/// fp32: a score's rounding errors are within a few ulp of its magnitude bound (a dot product's
-/// errors largely cancel; 4 ulp holds with room at head_dim 256) and change a weight, and with it
-/// the output, in proportion; sums of weights add a few ulp more. Outputs in bf16 or f16 are rounded
-/// once more, to 2^-9 or 2^-12 of their size. bf16 dot products also round each weight to 2^-9 and
-/// use exponentials good to 3e-6.
+/// fp32: a score is a sum of rounded products. Its errors have random signs and partial sums stay
+/// far below the product of norms that bounds it, so that half an ulp of that bound covers them. It
+/// changes a weight, and with it the output, in proportion; sums of weights add a few ulp more.
+/// Outputs in bf16 or f16 are rounded once more, to 2^-9 or 2^-12 of their size. bf16 dot products
+/// also round each weight to 2^-9 and use exponentials good to 3e-6.
 ErrorBounds BoundsOf(cpu::Variant variant, const Problem& problem) {
   const AttentionArguments& a = problem.arguments;
   const Magnitudes m = MagnitudesOf(a);
-  const bool bf16_dot = (variant == cpu::Variant::kAvx512Bf16 ||
-                         variant == cpu::Variant::kAvx512Bf16Emulated) &&
-                        a.dtype == DType::kBF16 && a.kv_dtype == DType::kBF16;
-  const double score = 4 * 0x1p-23 * m.score;
-  ErrorBounds bounds{2 * score + 16 * 0x1p-23, score + 4 * 0x1p-23 * (1 + m.score)};
+  const bool bf16_dot =
+      (variant == cpu::Variant::kAvx512Bf16 || variant == cpu::Variant::kAvx512Bf16Emulated) &&
+      a.dtype == DType::kBF16 && a.kv_dtype == DType::kBF16;
+  const double score = 0x1p-24 * m.score;
+  ErrorBounds bounds{2 * score + 8 * 0x1p-23, 2 * score + 4 * 0x1p-23};
   if (bf16_dot) {
     bounds.o += 0x1p-9 + 6e-6;
     bounds.lse += 4e-6;
@@ -141,8 +142,9 @@ void ExpectMatches(cpu::Variant variant, Problem& problem, const TileIndex* inde
   const ErrorMetrics errors = CompareOutputs(problem, reference);
   const ErrorBounds bounds = BoundsOf(variant, problem);
   if (std::getenv("TAMIS_PRINT") != nullptr) {
-    fmt::print("{} o {:.3f} lse {:.3f} of bound ({:.2e} {:.2e}) rms {:.2e}\n", VariantName(variant), errors.max_abs / bounds.o,
-               errors.max_lse / bounds.lse, bounds.o, bounds.lse, errors.rms);
+    fmt::print("{} o {:.3f} lse {:.3f} of bound ({:.2e} {:.2e}) rms {:.2e}\n", VariantName(variant),
+               errors.max_abs / bounds.o, errors.max_lse / bounds.lse, bounds.o, bounds.lse,
+               errors.rms);
   }
   EXPECT_EQ(errors.wrong_kind, 0);
   EXPECT_LE(errors.max_abs, bounds.o);

@@ -22,8 +22,8 @@ Call::Call(Variant variant, const AttentionArguments& arguments, const TileIndex
               ? arguments.softmax_scale
               : static_cast<float>(1.0 / std::sqrt(static_cast<double>(arguments.head_dim)));
   adjusts_scores = arguments.softcap > 0.0f || arguments.bias.data != nullptr;
-  factor = adjusts_scores ? kLog2E
-                          : static_cast<float>(double{scale} * std::numbers::log2e_v<double>);
+  factor =
+      adjusts_scores ? kLog2E : static_cast<float>(double{scale} * std::numbers::log2e_v<double>);
   natural_score = adjusts_scores ? 1.0f : scale;
   counts_drops = arguments.counts != nullptr || arguments.executed != nullptr;
   has_pair_mask =
@@ -63,9 +63,8 @@ void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, in
     scale = static_cast<float>(shrink / total);
     lse = static_cast<float>((top + std::log2(total)) * std::numbers::ln2_v<double>);
   }
-  char* target = static_cast<char*>(a.o.data) +
-                 sequence.QueryOffset(a.o.stride, query, head) *
-                     static_cast<int64_t>(SizeOf(a.dtype));
+  char* target = static_cast<char*>(a.o.data) + sequence.QueryOffset(a.o.stride, query, head) *
+                                                    static_cast<int64_t>(SizeOf(a.dtype));
   // An empty row's sums are zero already, unless a value was infinite.
   if (empty) {
     std::fill_n(target, static_cast<size_t>(a.dim_v()) * SizeOf(a.dtype), char{0});

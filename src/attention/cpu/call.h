@@ -18,7 +18,7 @@ struct Call {
   const AttentionArguments& arguments;
   const TileIndex* index;
   const TileRule& rule;
-  ThreadPool* pool;  ///< null: only sizes are asked for
+  ThreadPool* pool;             ///< null: only sizes are asked for
   const Kernels& kernels;       ///< of prefill: bf16 dot products where they fit
   const Kernels& fp32_kernels;  ///< of decode, which memory bounds: fp32 arithmetic
   TileSizes tiles;
@@ -26,11 +26,11 @@ struct Call {
   /// Scores stay as q . k and the exponential's factor scales them, unless softcap or bias needs
   /// them in natural-log units.
   bool adjusts_scores;
-  float scale;            ///< softmax scale
-  float factor;           ///< exp2(factor * score) is the weight
-  float natural_score;    ///< natural-log units of one unit of score
-  bool has_pair_mask;     ///< a keep mask, or biases whose -inf must show in counts
-  bool counts_drops;      ///< counts or executed entries are wanted
+  float scale;          ///< softmax scale
+  float factor;         ///< exp2(factor * score) is the weight
+  float natural_score;  ///< natural-log units of one unit of score
+  bool has_pair_mask;   ///< a keep mask, or biases whose -inf must show in counts
+  bool counts_drops;    ///< counts or executed entries are wanted
 };
 
 /// Pairs and tiles that rules dropped for one query head, to be subtracted from what it visits.

@@ -120,14 +120,12 @@ void CountVisited(const Call& call) {
   call.pool->ParallelFor(a.batch * head_sets * tile_rows, [&job](int64_t item, int) {
     const AttentionArguments& a = job.call.arguments;
     const auto b = static_cast<int32_t>(item / (job.head_sets * job.tile_rows));
-    const auto head =
-        static_cast<int32_t>(item / job.tile_rows % job.head_sets) * job.heads;
+    const auto head = static_cast<int32_t>(item / job.tile_rows % job.head_sets) * job.heads;
     const SequenceView sequence(a, b);
     const auto first = static_cast<int32_t>(item % job.tile_rows) * job.call.tiles.rows;
     if (first >= sequence.queries()) return;
     const int32_t last = std::min(first + job.call.tiles.rows, sequence.queries());
-    const AttentionCounts counts =
-        TileRowCounter(job.call, sequence, b, head, first, last).Count();
+    const AttentionCounts counts = TileRowCounter(job.call, sequence, b, head, first, last).Count();
     for (int32_t h = head; h < head + job.heads; ++h) {
       AttentionCounts& total = a.counts[int64_t{b} * a.q_heads + h];
       Add(total.allowed_pairs, counts.allowed_pairs);

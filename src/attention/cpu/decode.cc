@@ -29,8 +29,8 @@ class Decode {
     const int64_t key_steps = (int64_t{a.key_tokens} + kStepKeys - 1) / kStepKeys;
     // Every key in a partly visited block, or gathered beside it.
     const int64_t most_steps = call.index == nullptr ? key_steps : 2 * key_steps;
-    const int64_t units = int64_t{a.batch} * a.kv_heads *
-                          ((a.query_tokens + shape_.queries - 1) / shape_.queries);
+    const int64_t units =
+        int64_t{a.batch} * a.kv_heads * ((a.query_tokens + shape_.queries - 1) / shape_.queries);
     Carver one(nullptr);
     DecodeStorage(shape_, most_steps, one);
     wave_bytes_ = std::max(one.bytes(), std::min(kWaveBytes, one.bytes() * units));

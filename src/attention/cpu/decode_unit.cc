@@ -152,8 +152,7 @@ void DecodeUnit::ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, i
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
-  RowsArguments run{
-      .dtype = a.kv_dtype, .stride = k.stride.row * element, .dim = a.head_dim};
+  RowsArguments run{.dtype = a.kv_dtype, .stride = k.stride.row * element, .dim = a.head_dim};
   const int32_t end = EndBit(step.visited);
   for (int32_t c = FirstBit(step.visited); c < end; c += run.count) {
     run.count = step.gathered != nullptr ? 1 : std::min(end - c, RunLength(a, step.Key(c)));
@@ -187,8 +186,8 @@ void DecodeUnit::AdjustScores(const StepKeys& step, int32_t s, int32_t row) {
   const AttentionArguments& a = call_.arguments;
   const float* bias = nullptr;
   if (a.bias.data != nullptr) {
-    const float* source = a.bias.data + b_ * a.bias.batch_stride +
-                          Head(row) * a.bias.head_stride + Query(row) * a.bias.query_stride;
+    const float* source = a.bias.data + b_ * a.bias.batch_stride + Head(row) * a.bias.head_stride +
+                          Query(row) * a.bias.query_stride;
     for (int32_t c = 0; c < kStepKeys; ++c) {
       scratch_.bias[c] = c < step.count ? source[step.Key(c)] : 0.0f;
     }
@@ -254,8 +253,7 @@ void DecodeUnit::WeighStep(int32_t s, float* sums, float* outputs) {
     }
   }
   const ColumnRange& visible = storage_.visible[s];
-  const ColumnRange columns{std::max(stays.begin, visible.begin),
-                            std::min(stays.end, visible.end)};
+  const ColumnRange columns{std::max(stays.begin, visible.begin), std::min(stays.end, visible.end)};
   if (columns.begin < columns.end) AddValues(s, columns, outputs);
 }
 

@@ -18,9 +18,9 @@ inline constexpr int32_t kSplitSteps = 8;
 /// Shapes of decode units of one call.
 struct DecodeShape {
   explicit DecodeShape(const Call& call);
-  int32_t queries;      ///< query rows of a unit
-  int32_t rows;         ///< queries * group: row = query * group + head of the group
-  int32_t step_tiles;   ///< skip-softmax tiles of a step
+  int32_t queries;     ///< query rows of a unit
+  int32_t rows;        ///< queries * group: row = query * group + head of the group
+  int32_t step_tiles;  ///< skip-softmax tiles of a step
   int32_t tile_columns;
 };
 
@@ -59,8 +59,8 @@ class DecodeUnit {
     return (sequence.keys() + kStepKeys - 1) / kStepKeys;
   }
   /// Steps of gathered columns that the rows of a unit need at most.
-  static int32_t ColumnSteps(const Call& call, const DecodeShape& shape, int32_t b,
-                             int32_t kv_head, int32_t first_query);
+  static int32_t ColumnSteps(const Call& call, const DecodeShape& shape, int32_t b, int32_t kv_head,
+                             int32_t first_query);
 
   void Score(int32_t split);
   void Weigh(int32_t split);
@@ -105,9 +105,9 @@ class DecodeUnit {
   int32_t rows_;
   int32_t block_steps_;  // steps of key blocks; those after them hold gathered columns
   int32_t steps_;
-  int64_t stride_;  // of scores, from row to row
+  int64_t stride_;          // of scores, from row to row
+  float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;
-  float threshold_ = 0.0f;
 };
 
 }  // namespace tamis::cpu

@@ -83,8 +83,7 @@ void Run(Variant variant, const AttentionArguments& arguments, const TileIndex* 
   CheckGeometries(arguments, rule);
   const Call call(variant, arguments, index, rule, &pool);
   if (arguments.executed != nullptr) {
-    const int64_t rows =
-        int64_t{arguments.batch} * arguments.q_heads * arguments.query_tokens;
+    const int64_t rows = int64_t{arguments.batch} * arguments.q_heads * arguments.query_tokens;
     std::fill_n(arguments.executed, rows * ((arguments.key_tokens + 31) / 32), 0u);
   }
   CountVisited(call);

@@ -20,8 +20,8 @@ class IndexRow {
   RowMask Visited(int32_t s);
   bool has_columns() const { return column_ != column_end_; }
 
-  /// Writes up to `limit` of the columns that lie in no visited block or window to `keys`, ascending
-  /// from where the last call stopped; returns how many.
+  /// Writes up to `limit` of the columns that lie in no visited block or window to `keys`,
+  /// ascending from where the last call stopped; returns how many.
   int32_t NextColumns(int32_t* keys, int32_t limit);
   /// A bound on the number of columns, counting those that lie in blocks.
   int64_t columns_bound() const { return column_end_ - column_; }

@@ -7,14 +7,16 @@
 
 namespace tamis::cpu {
 namespace {
+// Each file uses the ones before it.
+// clang-format off
 #include "attention/cpu/vector_avx2.inc"
-// Order matters: each file uses the ones before it.
 #include "attention/cpu/dot_f32.inc"
 #include "attention/cpu/gemm.inc"
 #include "attention/cpu/pack.inc"
 #include "attention/cpu/softmax.inc"
 #include "attention/cpu/decode.inc"
 #include "attention/cpu/table.inc"
+// clang-format on
 }  // namespace
 
 const Kernels kAvx2Kernels = kTable;

@@ -28,8 +28,8 @@ double MeasurePeakFlops(CpuIsa isa, DType dtype, ThreadPool& pool) {
   double best = 0.0;
   for (int run = 0; run < kRuns; ++run) {
     const double seconds = TimeBurn(kernels, iterations, pool);
-    const double flops = static_cast<double>(iterations) * pool.size() *
-                         static_cast<double>(kernels.burn(1));
+    const double flops =
+        static_cast<double>(iterations) * pool.size() * static_cast<double>(kernels.burn(1));
     best = std::max(best, flops / seconds);
   }
   return best;

@@ -141,11 +141,10 @@ class Prefill {
   }
 
   void PackStep(int64_t wave_step) {
-    const Unit& unit = *(std::upper_bound(units_, units_ + unit_count_, wave_step,
-                                          [](int64_t step, const Unit& u) {
-                                            return step < u.first_step;
-                                          }) -
-                         1);
+    const Unit& unit =
+        *(std::upper_bound(units_, units_ + unit_count_, wave_step,
+                           [](int64_t step, const Unit& u) { return step < u.first_step; }) -
+          1);
     const AttentionArguments& a = call_.arguments;
     const SequenceView sequence(a, unit.b);
     const bool paged = a.paged.page_size != 0;
@@ -161,10 +160,8 @@ class Prefill {
     const AttentionArguments& a = call_.arguments;
     const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
     const int32_t count = std::min(kStepKeys, sequence.keys() - first);
-    PackArguments run{.dtype = a.kv_dtype,
-                      .stride = tensor.stride.row * element,
-                      .dim = dim,
-                      .step = step};
+    PackArguments run{
+        .dtype = a.kv_dtype, .stride = tensor.stride.row * element, .dim = dim, .step = step};
     for (int32_t done = 0; done < count; done += run.count) {
       run.first = done;
       run.count = std::min(count - done, RunLength(a, first + done));
@@ -183,11 +180,10 @@ class Prefill {
   }
 
   void RunItem(int64_t index, PrefillScratch& scratch) const {
-    const Unit& unit = *(std::upper_bound(units_, units_ + unit_count_, index,
-                                          [](int64_t item, const Unit& u) {
-                                            return item < u.first_item;
-                                          }) -
-                         1);
+    const Unit& unit =
+        *(std::upper_bound(units_, units_ + unit_count_, index,
+                           [](int64_t item, const Unit& u) { return item < u.first_item; }) -
+          1);
     const int32_t group = call_.arguments.group();
     const int64_t within = index - unit.first_item;
     const PackedHead packed{keys_ + unit.first_step * sizes_.key_step_bytes,

@@ -125,13 +125,13 @@ void PrefillTile::RunColumns() {
     for (int32_t i = 0; i < count; ++i) {
       const int32_t key = scratch_.columns[i];
       pack.first = i;
-      pack.rows = static_cast<const char*>(k.data) +
-                  sequence_.KeyOffset(k.stride, key, kv_head) * element;
+      pack.rows =
+          static_cast<const char*>(k.data) + sequence_.KeyOffset(k.stride, key, kv_head) * element;
       pack.dim = a.head_dim;
       pack.step = scratch_.column_keys;
       call_.kernels.pack_keys(pack);
-      pack.rows = static_cast<const char*>(v.data) +
-                  sequence_.KeyOffset(v.stride, key, kv_head) * element;
+      pack.rows =
+          static_cast<const char*>(v.data) + sequence_.KeyOffset(v.stride, key, kv_head) * element;
       pack.dim = a.dim_v();
       pack.step = scratch_.column_values;
       call_.kernels.pack_values(pack);
@@ -205,8 +205,8 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
 /// Sets ranges_ and, where a row does not see every column of [begin, end), the masks. False where
 /// no row sees any.
 bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
-  const bool whole = step.count == kStepKeys && (step.visited & BitRange(begin, end)) ==
-                                                    BitRange(begin, end);
+  const bool whole =
+      step.count == kStepKeys && (step.visited & BitRange(begin, end)) == BitRange(begin, end);
   const int32_t first_key = step.Key(std::min(begin, step.count - 1));
   const int32_t last_key = step.Key(std::min(end, step.count) - 1) + 1;
   masked_ = !(whole && !call_.has_pair_mask && scratch_.spans[0].Covers(first_key, last_key) &&
@@ -223,8 +223,9 @@ bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
   for (int32_t block = 0; block < row_blocks(); ++block) {
     RowMask together = {};
     for (int32_t r = block * kRowBlock; r < (block + 1) * kRowBlock; ++r) {
-      scratch_.masks[r] =
-          r < rows_ ? visibility_.Bits(scratch_.spans[r], step, first_query_ + r, head_) : RowMask{};
+      scratch_.masks[r] = r < rows_
+                              ? visibility_.Bits(scratch_.spans[r], step, first_query_ + r, head_)
+                              : RowMask{};
       together = together | scratch_.masks[r];
     }
     ranges_[block] = {0, 0};
@@ -269,8 +270,7 @@ void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
     const RowMask visible = scratch_.masks[r] & in_tile;
     if (!Any(visible)) continue;
     float* s = scratch_.s + r * kStepKeys;
-    const RowMask kept =
-        thinner_.Keep(s, step, range.begin, range.end, first_query_ + r, visible);
+    const RowMask kept = thinner_.Keep(s, step, range.begin, range.end, first_query_ + r, visible);
     drops_.pairs += Count(visible) - Count(kept);
     scratch_.masks[r] = (scratch_.masks[r] & ~in_tile) | kept;
     call_.kernels.mask_row(s, range.begin, range.end, kept);
@@ -296,8 +296,9 @@ void PrefillTile::DropTiles(Tiles& tiles) {
       if (call_.arguments.counts == nullptr) continue;
       const RowMask in_tile = BitRange(tiles.columns[t].begin, tiles.columns[t].end);
       for (int32_t r = 0; r < rows_; ++r) {
-        drops_.pairs += masked_ || thinner_.active() ? Count(scratch_.masks[r] & in_tile)
-                                                     : tiles.columns[t].end - tiles.columns[t].begin;
+        drops_.pairs += masked_ || thinner_.active()
+                            ? Count(scratch_.masks[r] & in_tile)
+                            : tiles.columns[t].end - tiles.columns[t].begin;
       }
       continue;
     }

@@ -15,8 +15,8 @@ namespace tamis::cpu {
 /// Sizes of packed steps of a call.
 struct PackedSizes {
   explicit PackedSizes(const Call& call);
-  int32_t padded_dim_v;     ///< value_head_dim rounded up to a panel
-  int64_t key_step_bytes;   ///< bytes of kStepKeys packed rows of K
+  int32_t padded_dim_v;    ///< value_head_dim rounded up to a panel
+  int64_t key_step_bytes;  ///< bytes of kStepKeys packed rows of K
   int64_t value_step_bytes;
 };
 
@@ -29,10 +29,10 @@ struct PackedHead {
 /// A worker's memory.
 struct PrefillScratch {
   PrefillScratch(const Call& call, Carver& carver);
-  char* q;            // [kMaxTileRows][head_dim] elements
-  float* s;           // [kMaxTileRows][kStepKeys]
-  void* p;            // [kMaxTileRows][kStepKeys] elements; s itself where they are floats
-  float* o;           // [kMaxTileRows][padded_dim_v]
+  char* q;             // [kMaxTileRows][head_dim] elements
+  float* s;            // [kMaxTileRows][kStepKeys]
+  void* p;             // [kMaxTileRows][kStepKeys] elements; s itself where they are floats
+  float* o;            // [kMaxTileRows][padded_dim_v]
   float* running_max;  // [kMaxTileRows], as are the next four
   float* alpha;
   float* tile_max[2];
@@ -84,8 +84,8 @@ class PrefillTile {
   IndexRow index_row_;
   int32_t b_, head_, first_query_;
   int32_t rows_;
+  float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;
-  float threshold_ = 0.0f;
   ColumnRange ranges_[kMaxRowBlocks];  // columns of the current step that each block needs
   bool masked_ = false;                // the current step needs its masks
   Drops drops_;

@@ -90,8 +90,8 @@ Span Visibility::SinkAndRecent(int32_t query, int32_t sink_tokens, int32_t recen
 RowMask Visibility::SpanBits(const Span& span, const StepKeys& step) {
   const auto column_of = [&](int32_t key) {
     if (step.gathered != nullptr) {
-      return static_cast<int32_t>(
-          std::lower_bound(step.gathered, step.gathered + step.count, key) - step.gathered);
+      return static_cast<int32_t>(std::lower_bound(step.gathered, step.gathered + step.count, key) -
+                                  step.gathered);
     }
     return std::clamp(key - step.first, 0, step.count);
   };
@@ -109,11 +109,10 @@ RowMask Visibility::Bits(const Span& span, const StepKeys& step, int32_t query,
 RowMask Visibility::PairBits(const StepKeys& step, int32_t query, int32_t head,
                              RowMask mask) const {
   const AttentionArguments& a = call_.arguments;
-  const uint8_t* keep =
-      a.mask.keep == nullptr ? nullptr
-                             : a.mask.keep + b_ * a.mask.keep_batch_stride +
-                                   head * a.mask.keep_head_stride +
-                                   query * a.mask.keep_query_stride;
+  const uint8_t* keep = a.mask.keep == nullptr
+                            ? nullptr
+                            : a.mask.keep + b_ * a.mask.keep_batch_stride +
+                                  head * a.mask.keep_head_stride + query * a.mask.keep_query_stride;
   const float* bias = a.bias.data == nullptr
                           ? nullptr
                           : a.bias.data + b_ * a.bias.batch_stride + head * a.bias.head_stride +
@@ -136,8 +135,7 @@ void WriteExecuted(const Call& call, const StepKeys& step, int32_t b, int32_t he
                    RowMask kept) {
   const AttentionArguments& a = call.arguments;
   const int64_t words = (a.key_tokens + 31) / 32;
-  uint32_t* row =
-      a.executed + ((int64_t{b} * a.q_heads + head) * a.query_tokens + query) * words;
+  uint32_t* row = a.executed + ((int64_t{b} * a.q_heads + head) * a.query_tokens + query) * words;
   while (Any(kept)) {
     const int32_t column = FirstBit(kept);
     kept.bits[column / 64] &= kept.bits[column / 64] - 1;

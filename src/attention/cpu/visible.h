@@ -25,10 +25,10 @@ struct Span {
 
 /// The step's worth of keys that one pass of the executor works on.
 struct StepKeys {
-  int32_t first = 0;                ///< key of column 0, a multiple of kStepKeys
-  int32_t count = 0;                ///< columns that hold a key, at most kStepKeys
+  int32_t first = 0;                  ///< key of column 0, a multiple of kStepKeys
+  int32_t count = 0;                  ///< columns that hold a key, at most kStepKeys
   const int32_t* gathered = nullptr;  ///< keys of the columns where they are not consecutive
-  RowMask visited = {};             ///< columns that the index visits
+  RowMask visited = {};               ///< columns that the index visits
 
   int32_t Key(int32_t column) const {
     return gathered != nullptr ? gathered[column] : first + column;

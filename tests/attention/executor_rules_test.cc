@@ -1,0 +1,198 @@
+// TileIndex and TileRule on every build of the executor: which pairs stay is held to the reference
+// exactly where scores are exact, and to within 4 ulp of a decision elsewhere.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "attention/executor_testing.h"
+#include "attention/random_index.h"
+#include "tamis/error.h"
+
+namespace tamis::attention_testing {
+namespace {
+
+ThreadPool& Pool() {
+  static ThreadPool pool(2);
+  return pool;
+}
+
+/// Exact on integers; within 4 ulp of a decision on Gaussians.
+double UlpsOf(Values values) { return values == Values::kIntegers ? 0.0 : 4.0; }
+
+TEST(ExecutorRules, NOfM) {
+  struct Case {
+    NOfMRule rule;
+    ProblemOptions options;
+  };
+  const ProblemOptions square{.head_dim = 32, .query_tokens = 200, .key_tokens = 200};
+  const ProblemOptions chunk{.head_dim = 32, .query_tokens = 70, .key_tokens = 330};
+  const ProblemOptions positions{
+      .head_dim = 32, .query_tokens = 100, .key_tokens = 200, .key_positions = true};
+  const ProblemOptions masked{.head_dim = 32,
+                              .query_tokens = 140,
+                              .key_tokens = 170,
+                              .keep_probability = 0.7,
+                              .bias = true};
+  const std::vector<Case> cases = {
+      {{.n = 1, .m = 2}, square},
+      {{.n = 1, .m = 4}, square},
+      {{.n = 2, .m = 4}, chunk},
+      {{.n = 3, .m = 4}, masked},
+      {{.n = 1, .m = 8}, masked},
+      {{.n = 4, .m = 8}, chunk},
+      {{.n = 7, .m = 8}, square},
+      {{.n = 2, .m = 4}, positions},
+      {{.n = 3, .m = 8, .sink_tokens = 5, .recent_tokens = 30}, positions},
+      {{.n = 2, .m = 4, .sink_tokens = 6, .recent_tokens = 65}, square},
+      {{.n = 2, .m = 4, .recent_tokens = 3, .skip_diagonal_blocks = true}, chunk},
+      {{.n = 2, .m = 4, .skip_diagonal_blocks = true, .in_decode = true}, square},
+      {{.n = 2, .m = 4, .sink_tokens = 6, .recent_tokens = 9, .in_decode = true}, chunk},
+  };
+  int number = 0;
+  for (const Case& c : cases) {
+    for (const Values values : {Values::kIntegers, Values::kGaussian}) {
+      for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+        SCOPED_TRACE(testing::Message() << "case " << number << (phase == Phase::kDecode));
+        ProblemOptions options = c.options;
+        options.values = values;
+        options.phase = phase;
+        options.seed = 10 + number;
+        Problem problem(options);
+        ExpectAllMatch(problem, nullptr, {.n_of_m = c.rule}, UlpsOf(values), Pool());
+      }
+    }
+    ++number;
+  }
+}
+
+TEST(ExecutorRules, SkipSoftmax) {
+  for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    for (const TileGeometry& geometry : PublishedGeometries(Device::kCpu, phase)) {
+      for (const Values values : {Values::kIntegers, Values::kStructured}) {
+        for (const float lambda : {0.9f, 0.1f, 0.003f}) {
+          SCOPED_TRACE(testing::Message() << geometry.tile_rows << "x" << geometry.tile_columns
+                                          << " lambda " << lambda);
+          Problem problem({.batch = 2,
+                           .head_dim = 32,
+                           .query_lengths = {phase == Phase::kDecode ? 3 : 300, 5},
+                           .key_lengths = {500, 333},
+                           .phase = phase,
+                           .values = values,
+                           .seed = 3});
+          const std::vector<float> lambdas = {lambda, lambda / 2};
+          const TileRule rule{.skip_softmax = {.lambda = lambdas.data(), .geometry = geometry}};
+          ExpectAllMatch(problem, nullptr, rule, UlpsOf(values), Pool());
+        }
+      }
+    }
+  }
+}
+
+/// Where the first 64 keys hold all the mass, every other tile goes.
+TEST(ExecutorRules, SkipSoftmaxDropsEveryTileBelowTheFirst) {
+  Problem problem({.query_tokens = 300, .key_tokens = 300});
+  std::vector<float> bias(300, -50.0f);
+  std::fill_n(bias.begin(), 64, 0.0f);
+  problem.arguments.bias = {.data = bias.data()};
+  const float lambda = 0.5f;
+  RunVariant(cpu::Variant::kPortable, problem, nullptr,
+             {.skip_softmax = {.lambda = &lambda, .geometry = {64, 64}}}, Pool());
+  for (const AttentionCounts& counts : problem.counts()) {
+    EXPECT_EQ(counts.visited_tiles, 1 + 2 + 3 + 4 + 5);
+    EXPECT_EQ(counts.skipped_tiles, 0 + 1 + 2 + 3 + 4);
+    EXPECT_EQ(counts.kept_pairs, 64 * 65 / 2 + (300 - 64) * 64);
+  }
+}
+
+TEST(ExecutorRules, SaturatedLambdaRunsDense) {
+  Problem problem({.batch = 2, .query_tokens = 130, .key_tokens = 300});
+  const float lambda[2] = {1.0f, std::numeric_limits<float>::infinity()};
+  ExpectAllMatch(problem, nullptr, {.skip_softmax = {.lambda = lambda}}, 0, Pool());
+  EXPECT_EQ(problem.counts()[7].lambda_saturated, 1);
+}
+
+TEST(ExecutorRules, Index) {
+  struct Case {
+    RandomIndexOptions index;
+    ProblemOptions options;
+  };
+  const ProblemOptions square{.head_dim = 32, .query_tokens = 300, .key_tokens = 300};
+  const ProblemOptions ragged{.batch = 3,
+                              .head_dim = 32,
+                              .query_lengths = {70, 1, 200},
+                              .key_lengths = {400, 65, 200},
+                              .page_size = 16,
+                              .mask = {.window_left = 150, .sink_tokens = 70}};
+  const ProblemOptions masked{.head_dim = 32,
+                              .query_tokens = 70,
+                              .key_tokens = 700,
+                              .mask = {.causality = Causality::kBidirectional},
+                              .keep_probability = 0.5,
+                              .bias = true};
+  const ProblemOptions positions{.head_dim = 32,
+                                 .query_tokens = 150,
+                                 .key_tokens = 300,
+                                 .key_positions = true,
+                                 .mask = {.window_left = 200}};
+  const std::vector<Case> cases = {
+      {{.query_block = 64, .key_block = 64}, square},
+      {{.query_block = 64, .key_block = 128, .heads_per_row = 2, .empty_rows = 0.3}, square},
+      {{.query_block = 128, .key_block = 64, .density = 0.2, .windows = 3}, square},
+      {{.density = 0.3, .windows = 2, .columns = 40}, ragged},
+      {{.query_block = 64, .key_block = 64, .heads_per_row = 2, .density = 0.2, .columns = 150},
+       ragged},
+      {{.density = 0.0, .columns = 300}, masked},
+      {{.key_block = 64, .density = 0.1, .windows = 4, .columns = 200}, masked},
+      {{.key_block = 64, .heads_per_row = 2, .density = 0.3, .windows = 1, .columns = 90},
+       positions},
+  };
+  int number = 0;
+  for (const Case& c : cases) {
+    for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+      SCOPED_TRACE(testing::Message() << "case " << number << (phase == Phase::kDecode));
+      ProblemOptions options = c.options;
+      options.phase = phase;
+      options.values = Values::kIntegers;
+      options.seed = 20 + number;
+      Problem problem(options);
+      RandomIndexOptions index_options = c.index;
+      index_options.seed = number;
+      const TileIndexStorage index = RandomIndex(problem.arguments, index_options);
+      const TileIndex view = index.view();
+      ExpectAllMatch(problem, &view, {}, 0, Pool());
+      ExpectAllMatch(problem, &view, {.n_of_m = {.n = 2, .m = 4, .in_decode = true}}, 0, Pool());
+      if (phase == Phase::kDecode && c.index.heads_per_row == 1) continue;
+      const std::vector<float> lambda(options.batch, 0.2f);
+      TileRule rule{.skip_softmax = {.lambda = lambda.data()}};
+      rule.skip_softmax.geometry = {c.index.query_block, c.index.key_block};
+      if (phase == Phase::kDecode) {
+        rule.skip_softmax.geometry = {1, c.index.key_block, SkipVote::kGqaGroup};
+      }
+      rule.n_of_m = {.n = 3, .m = 8, .sink_tokens = 9, .recent_tokens = 17, .in_decode = true};
+      ExpectAllMatch(problem, &view, rule, 0, Pool());
+    }
+    ++number;
+  }
+}
+
+TEST(ExecutorRules, MixedPhases) {
+  Problem problem({.batch = 4,
+                   .query_lengths = {130, 1, 4, 200},
+                   .key_lengths = {300, 1500, 64, 200},
+                   .phases = {Phase::kPrefill, Phase::kDecode, Phase::kDecode, Phase::kPrefill}});
+  const NOfMRule n_of_m{.n = 2, .m = 4};
+  ExpectAllMatch(problem, nullptr, {}, 0, Pool());
+  ExpectAllMatch(problem, nullptr, {.n_of_m = n_of_m}, 4, Pool());
+  const float lambda[4] = {0.3f, 0.0f, 1.0f, 0.1f};
+  ExpectAllMatch(problem, nullptr, {{.lambda = lambda, .geometry = {64, 128}}, n_of_m}, 4, Pool());
+  const float decode_lambda[4] = {0.0f, 0.3f, 0.2f, 2.0f};
+  const TileGeometry decode{1, 64, SkipVote::kGqaGroup};
+  ExpectAllMatch(problem, nullptr, {{.lambda = decode_lambda, .geometry = decode}, {}}, 4, Pool());
+  EXPECT_THROW(RunVariant(cpu::Variant::kPortable, problem, nullptr,
+                          {.skip_softmax = {.lambda = lambda, .geometry = decode}}, Pool()),
+               Error);
+}
+
+}  // namespace
+}  // namespace tamis::attention_testing
