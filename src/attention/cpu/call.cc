@@ -17,13 +17,12 @@ Call::Call(Variant variant, const AttentionArguments& arguments, const TileIndex
       kernels(SelectKernels(variant, arguments.dtype, arguments.kv_dtype)),
       fp32_kernels(SelectKernels(variant, DType::kF32, DType::kF32)),
       tiles(TileSizesOf(index, rule)) {
-  constexpr float kLog2E = std::numbers::log2e_v<float>;
-  scale = arguments.softmax_scale != 0.0f
-              ? arguments.softmax_scale
-              : static_cast<float>(1.0 / std::sqrt(static_cast<double>(arguments.head_dim)));
+  const double exact_scale = arguments.softmax_scale != 0.0f
+                                 ? double{arguments.softmax_scale}
+                                 : 1.0 / std::sqrt(static_cast<double>(arguments.head_dim));
+  scale = static_cast<float>(exact_scale);
   adjusts_scores = arguments.softcap > 0.0f || arguments.bias.data != nullptr;
-  factor =
-      adjusts_scores ? kLog2E : static_cast<float>(double{scale} * std::numbers::log2e_v<double>);
+  factor = static_cast<float>((adjusts_scores ? 1.0 : exact_scale) * std::numbers::log2e_v<double>);
   natural_score = adjusts_scores ? 1.0f : scale;
   counts_drops = arguments.counts != nullptr || arguments.executed != nullptr;
   has_pair_mask =
