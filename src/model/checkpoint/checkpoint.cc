@@ -102,6 +102,9 @@ std::unique_ptr<Checkpoint> Checkpoint::Open(const std::string& path) {
           "{} is neither GGUF nor safetensors; give a .gguf file, a .safetensors file or a "
           "HuggingFace directory",
           path);
+  const fs::path index = fs::path(Directory(path)) / kIndex;
+  Require(fs::path(path).filename() == kSingle || !Exists(index),
+          "{} is one shard of a model; give {} or its directory", path, index.string());
   return OpenSingle(std::move(file));
 }
 

@@ -92,7 +92,7 @@ TEST_F(CheckpointFiles, Sharded) {
   WriteShards();
   ExpectOpens(directory_.string(), "safetensors (2 shards)");
   ExpectOpens(Path("model.safetensors.index.json"), "safetensors (2 shards)");
-  ExpectError([&] { Checkpoint::Open(Path("model-0.safetensors")); }, "is missing");
+  ExpectError([&] { Checkpoint::Open(Path("model-0.safetensors")); }, "is one shard of a model");
 }
 
 TEST_F(CheckpointFiles, DamagedShards) {
