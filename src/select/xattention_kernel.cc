@@ -29,6 +29,9 @@ static_assert(kPanelLanes % (kTileVectors * kLanes) == 0 && kStripGroups % kTile
 using Floats = float __attribute__((vector_size(kLanes * sizeof(float)), may_alias));
 using Ints = int32_t __attribute__((vector_size(kLanes * sizeof(int32_t)), may_alias));
 
+/// Four steps of one row, or one step of four rows.
+using Quad = int32_t __attribute__((vector_size(16), may_alias));
+
 // Every array passed here is aligned to 64 and walked in whole vectors.
 inline Floats Load(const float* p) { return *reinterpret_cast<const Floats*>(p); }
 inline void Store(float* p, Floats v) { *reinterpret_cast<Floats*>(p) = v; }
@@ -56,19 +59,11 @@ inline Floats Exp2(Floats x) {
 
 #if TAMIS_BF16_DOT
 
-void Pack(DType, const void* const* rows, int32_t width, int32_t dim, void* target) {
-  constexpr int kChunk = 4;  // pairs
-  auto* out = static_cast<unsigned char*>(target);
-  for (int32_t c = 0; c < dim / 2; c += kChunk) {
-    uint32_t pairs[kPanelLanes][kChunk] = {};
-    for (int32_t i = 0; i < width; ++i) {
-      if (rows[i] == nullptr) continue;
-      std::memcpy(pairs[i], static_cast<const unsigned char*>(rows[i]) + c * 4, sizeof(pairs[i]));
-    }
-    for (int k = 0; k < kChunk; ++k) {
-      for (int32_t i = 0; i < width; ++i, out += 4) std::memcpy(out, &pairs[i][k], 4);
-    }
-  }
+/// Four packed steps of a row: eight bf16.
+inline Quad LoadSteps(DType, const void* row, int32_t step) {
+  Quad steps;
+  std::memcpy(&steps, static_cast<const int32_t*>(row) + step, sizeof(steps));
+  return steps;
 }
 
 /// One packed step of a lane: a pair of bf16.
@@ -94,47 +89,30 @@ inline Floats MultiplyAdd(Floats sum, Ints pairs, int32_t pair) {
 
 #else  // fp32
 
-/// Eight elements as fp32.
-inline void LoadEight(DType dtype, const void* row, int32_t index, float* out) {
-  switch (dtype) {
-    case DType::kF32:
-      std::memcpy(out, static_cast<const float*>(row) + index, 8 * sizeof(float));
-      return;
-    case DType::kBF16: {
-      uint16_t bits[8];
-      std::memcpy(bits, static_cast<const uint16_t*>(row) + index, sizeof(bits));
-      uint32_t wide[8];
-      for (int i = 0; i < 8; ++i) wide[i] = uint32_t{bits[i]} << 16;
-      std::memcpy(out, wide, sizeof(wide));
-      return;
-    }
-    case DType::kF16: {
+/// Four packed steps of a row: four elements as fp32.
+inline Quad LoadSteps(DType dtype, const void* row, int32_t step) {
+  Quad steps = {};
+  if (dtype == DType::kF32) {
+    std::memcpy(&steps, static_cast<const float*>(row) + step, sizeof(steps));
+    return steps;
+  }
+  uint16_t halves[4];
+  std::memcpy(halves, static_cast<const uint16_t*>(row) + step, sizeof(halves));
+  if (dtype == DType::kBF16) {
+    for (int i = 0; i < 4; ++i) steps[i] = static_cast<int32_t>(uint32_t{halves[i]} << 16);
+    return steps;
+  }
 #if defined(__F16C__)
-      __m128i bits;
-      std::memcpy(&bits, static_cast<const uint16_t*>(row) + index, sizeof(bits));
-      _mm256_storeu_ps(out, _mm256_cvtph_ps(bits));
+  __m128i bits = _mm_setzero_si128();
+  std::memcpy(&bits, halves, sizeof(halves));
+  return reinterpret_cast<Quad>(_mm_cvtph_ps(bits));
 #else
-      Float16 halves[8];
-      std::memcpy(halves, static_cast<const uint16_t*>(row) + index, sizeof(halves));
-      for (int i = 0; i < 8; ++i) out[i] = ToFloat(halves[i]);
+  for (int i = 0; i < 4; ++i) {
+    const float value = ToFloat(Float16{halves[i]});
+    std::memcpy(reinterpret_cast<char*>(&steps) + 4 * i, &value, sizeof(value));
+  }
+  return steps;
 #endif
-      return;
-    }
-  }
-}
-
-void Pack(DType dtype, const void* const* rows, int32_t width, int32_t dim, void* target) {
-  constexpr int kChunk = 8;
-  auto* out = static_cast<float*>(target);
-  for (int32_t c = 0; c < dim; c += kChunk) {
-    float values[kPanelLanes][kChunk] = {};
-    for (int32_t i = 0; i < width; ++i) {
-      if (rows[i] != nullptr) LoadEight(dtype, rows[i], c, values[i]);
-    }
-    for (int k = 0; k < kChunk; ++k) {
-      for (int32_t i = 0; i < width; ++i) *out++ = values[i][k];
-    }
-  }
 }
 
 using Element = float;
@@ -143,6 +121,31 @@ using Lanes = Floats;
 inline Floats MultiplyAdd(Floats sum, Floats lanes, float key) { return sum + lanes * key; }
 
 #endif  // TAMIS_BF16_DOT
+
+void Pack(DType dtype, const void* const* rows, int32_t width, int32_t dim, void* target) {
+  const int32_t steps = TAMIS_BF16_DOT != 0 ? dim / 2 : dim;
+  auto* out = static_cast<int32_t*>(target);
+  for (int32_t step = 0; step < steps; step += 4) {
+    for (int32_t i = 0; i < width; i += 4) {
+      Quad row[4];
+      for (int k = 0; k < 4; ++k) {
+        row[k] = rows[i + k] != nullptr ? LoadSteps(dtype, rows[i + k], step) : Quad{};
+      }
+      // Transposes 4 rows of 4 steps.
+      const Quad low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
+      const Quad low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
+      const Quad high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+      const Quad high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+      const Quad columns[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5),
+                               __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                               __builtin_shufflevector(high01, high23, 0, 1, 4, 5),
+                               __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+      for (int k = 0; k < 4; ++k) {
+        *reinterpret_cast<Quad*>(out + (step + k) * width + i) = columns[k];
+      }
+    }
+  }
+}
 
 /// One register tile: kTileGroups key groups by kTileVectors vectors of lanes.
 inline void MultiplyTile(const Element* q, const Element* k, int32_t steps, float* logits) {
