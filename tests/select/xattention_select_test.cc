@@ -295,20 +295,25 @@ TEST(XAttentionSelect, ManyPairsNeedSeveralRoundsOfPackedKeys) {
   }
 }
 
-TEST(XAttentionSelect, NotANumberOpensTheRowsThatSeeIt) {
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  const RowValues k = [nan](int32_t b, int32_t row, int32_t head, int32_t c) {
-    return row == 300 && c == 3 ? nan : kK(b, row, head, c);
-  };
+TEST(XAttentionSelect, KeysThatAreNotFiniteOpenTheRowsThatSeeThem) {
   const InputShape shape{.queries = {512}, .keys = {512}, .q_heads = 1};
-  const SelectorInputs clean(shape, kQ, kK);
-  const SelectorInputs dirty(shape, kQ, k);
-  for (CpuIsa isa : AvailableCpuIsas()) {
-    const TileIndexStorage wanted = Select(*XAttention(8, {0.1}), clean.arguments, 1, isa);
-    const TileIndexStorage index = Select(*XAttention(8, {0.1}), dirty.arguments, 1, isa);
-    for (int32_t t : {0, 1}) EXPECT_EQ(BlocksOf(index, 0, 0, t), BlocksOf(wanted, 0, 0, t));
-    EXPECT_THAT(BlocksOf(index, 0, 0, 2), ElementsAre(0, 1, 2));
-    EXPECT_THAT(BlocksOf(index, 0, 0, 3), ElementsAre(0, 1, 2, 3));
+  const RowValues q = [](int32_t b, int32_t row, int32_t head, int32_t c) {
+    return c == 3 ? 1.0f : kQ(b, row, head, c);  // one sign: -inf in K gives logits of -inf
+  };
+  const SelectorInputs clean(shape, q, kK);
+  const float infinity = std::numeric_limits<float>::infinity();
+  for (float bad : {std::numeric_limits<float>::quiet_NaN(), infinity, -infinity}) {
+    const SelectorInputs dirty(shape, q, [bad](int32_t b, int32_t row, int32_t head, int32_t c) {
+      return row == 300 && c == 3 ? bad : kK(b, row, head, c);
+    });
+    for (CpuIsa isa : AvailableCpuIsas()) {
+      SCOPED_TRACE(testing::Message() << bad << " on " << Name(isa));
+      const TileIndexStorage wanted = Select(*XAttention(8, {0.1}), clean.arguments, 1, isa);
+      const TileIndexStorage index = Select(*XAttention(8, {0.1}), dirty.arguments, 1, isa);
+      for (int32_t t : {0, 1}) EXPECT_EQ(BlocksOf(index, 0, 0, t), BlocksOf(wanted, 0, 0, t));
+      EXPECT_THAT(BlocksOf(index, 0, 0, 2), ElementsAre(0, 1, 2));
+      EXPECT_THAT(BlocksOf(index, 0, 0, 3), ElementsAre(0, 1, 2, 3));
+    }
   }
 }
 
