@@ -58,7 +58,9 @@ class Tokenizer {
 
   /// True where the checkpoint's chat template is one of the known families.
   virtual bool has_chat_template() const = 0;
-  /// Renders a conversation with the checkpoint's template, ending with the generation prompt.
+  /// Renders a conversation with the checkpoint's template, ending with the generation prompt. The
+  /// text begins with the beginning-of-sequence token where the template writes it: encode it with
+  /// `add_bos` false. Dates are the template's fixed default, not today's, so that runs repeat.
   /// Throws Error where there is no known template.
   virtual std::string RenderChat(std::span<const ChatMessage> messages) const = 0;
 };

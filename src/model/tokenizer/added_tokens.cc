@@ -32,7 +32,7 @@ void AddedTokenMatcher::Add(const AddedToken& token) {
     if (added) token_at_.push_back(-1);
     node = edge->second;
   }
-  Require(token_at_[node] < 0, "added token '{}' is listed twice", token.content);
+  Require(token_at_[node] < 0, "added token '{}' is listed twice", Excerpt(token.content));
   token_at_[node] = static_cast<int32_t>(tokens_.size());
   first_byte_[static_cast<uint8_t>(token.content[0])] = true;
   tokens_.push_back(token);

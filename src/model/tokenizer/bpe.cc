@@ -53,7 +53,7 @@ const Bpe::Merge* Bpe::MergeTable::Find(int32_t left, int32_t right) const {
 
 void Bpe::AddToken(std::string_view spelling, int32_t id) {
   const bool added = ids_.emplace(spelling, id).second;
-  Require(added, "the vocabulary lists token '{}' twice", spelling);
+  if (!added) Fail("the vocabulary lists token '{}' twice", Excerpt(spelling));
   std::optional<std::string> bytes = BytesOfSpelling(spelling);
   if (!bytes) return;
   if (bytes->size() == 1) byte_ids_[static_cast<uint8_t>((*bytes)[0])] = id;
@@ -64,11 +64,20 @@ void Bpe::AddMerge(std::string_view left, std::string_view right) {
   const int32_t left_id = Find(left);
   const int32_t right_id = Find(right);
   const int32_t id = Find(std::string(left).append(right));
-  Require(left_id >= 0 && right_id >= 0 && id >= 0,
-          "merge {} ('{}' and '{}') names a token that is not in the vocabulary", merge_count_,
-          left, right);
+  if (left_id < 0 || right_id < 0 || id < 0) {
+    Fail("merge {} ('{}' and '{}') names a token that is not in the vocabulary", merge_count_,
+         Excerpt(left), Excerpt(right));
+  }
   merges_.Set(left_id, right_id, {merge_count_, id});
   ++merge_count_;
+}
+
+void Bpe::AddMerge(std::string_view line) {
+  const size_t space = line.find(' ');
+  if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
+    Fail("merge {} ('{}') is not two tokens with a space between", merge_count_, Excerpt(line));
+  }
+  AddMerge(line.substr(0, space), line.substr(space + 1));
 }
 
 int32_t Bpe::Find(std::string_view spelling) const {

@@ -25,6 +25,8 @@ class Bpe {
   void AddToken(std::string_view spelling, int32_t id);
   /// Adds the next merge. Throws Error where a part or the whole is not in the vocabulary.
   void AddMerge(std::string_view left, std::string_view right);
+  /// The same, written "left right".
+  void AddMerge(std::string_view line);
   /// A piece that is one token becomes that token, whatever the merges say.
   void set_ignore_merges(bool ignore) { ignore_merges_ = ignore; }
   /// What bytes that the vocabulary lacks become; without it they are dropped, as in the reference.

@@ -132,12 +132,14 @@ class ByteLevelTokenizer final : public Tokenizer {
 }  // namespace
 
 void TokenizerParts::SetToken(int32_t id, std::string_view spelling) {
-  Require(id >= 0 && id < kMaxVocabulary, "token '{}' has id {}; ids run from 0 to {}", spelling,
-          id, kMaxVocabulary - 1);
+  if (id < 0 || id >= kMaxVocabulary) {
+    Fail("token '{}' has id {}; ids run from 0 to {}", Excerpt(spelling), id, kMaxVocabulary - 1);
+  }
   Require(!spelling.empty(), "token {} is empty", id);
   if (static_cast<size_t>(id) >= tokens.size()) tokens.resize(id + 1);
-  Require(tokens[id].empty() || tokens[id] == spelling, "tokens '{}' and '{}' share the id {}",
-          tokens[id], spelling, id);
+  if (!tokens[id].empty() && tokens[id] != spelling) {
+    Fail("tokens '{}' and '{}' share the id {}", Excerpt(tokens[id]), Excerpt(spelling), id);
+  }
   tokens[id] = spelling;
 }
 

@@ -162,7 +162,7 @@ std::string ChatTemplate::Render(std::span<const ChatMessage> messages,
   Require(!messages.empty(), "the conversation is empty; give at least one message");
   for (const ChatMessage& message : messages) {
     Require(message.role == "system" || message.role == "user" || message.role == "assistant",
-            "unknown role '{}'; use system, user or assistant", message.role);
+            "unknown role '{}'; use system, user or assistant", Excerpt(message.role));
   }
   switch (family_) {
     case Family::kChatMl:

@@ -3,6 +3,7 @@
 
 #include "base/mapped_file.h"
 #include "model/tokenizer/tokenizer_json.h"
+#include "model/tokenizer/utf8.h"
 
 namespace tamis {
 namespace {
@@ -33,10 +34,10 @@ void CheckDepth(std::string_view text, std::string_view source) {
 
 int32_t ReadId(const Json& value, std::string_view where) {
   Require(value.is_number_integer(), "{} is {}, not an integer", where, value.type_name());
-  const bool fits = value.is_number_unsigned() ? value.get<uint64_t>() < uint64_t{kMaxVocabulary}
-                                               : value.get<int64_t>() >= 0;
-  Require(fits && value.get<int64_t>() < kMaxVocabulary, "{} is {}; ids run from 0 to {}", where,
-          value.dump(), kMaxVocabulary - 1);
+  // Negative and large values alike are too large when read as unsigned.
+  if (value.get<uint64_t>() >= uint64_t{kMaxVocabulary}) {
+    Fail("{} is {}; ids run from 0 to {}", where, Excerpt(value.dump()), kMaxVocabulary - 1);
+  }
   return value.get<int32_t>();
 }
 
@@ -51,7 +52,8 @@ void ReadNormalizer(const Json& json, TokenizerParts& parts) {
     }
     return;
   }
-  Require(type == "NFC", "normalizer '{}' is not run (run is NFC); use a model without it", type);
+  Require(type == "NFC", "normalizer '{}' is not run (run is NFC); use a model without it",
+          Excerpt(type));
   parts.nfc = true;
 }
 
@@ -60,7 +62,6 @@ void ReadVocabulary(const Json& model, TokenizerParts& parts) {
   Require(vocabulary.is_object(), "model.vocab is {}, not an object", vocabulary.type_name());
   for (const auto& [token, value] : vocabulary.items()) {
     const int32_t id = ReadId(value, "an id in model.vocab");
-    // An empty spelling would match nothing; vocabularies that have one do not mean it.
     parts.SetToken(id, token);
     parts.bpe.AddToken(token, id);
   }
@@ -71,11 +72,7 @@ void ReadMerges(const Json& model, Bpe& bpe) {
   for (const Json& merge : ArrayMember(model, "merges", "model")) {
     if (merge.is_string()) {
       const std::string_view line = merge.get_ref<const std::string&>();
-      if (line.starts_with("#version")) continue;
-      const size_t space = line.find(' ');
-      Require(space != std::string_view::npos && line.find(' ', space + 1) == line.npos,
-              "model.merges: '{}' is not two tokens with a space between", line);
-      bpe.AddMerge(line.substr(0, space), line.substr(space + 1));
+      if (!line.starts_with("#version")) bpe.AddMerge(line);
       continue;
     }
     Require(merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string(),
@@ -92,18 +89,19 @@ void ReadModel(const Json& model, TokenizerParts& parts) {
     Require(name == "BPE",
             "tokenizer kind '{}' is not run (run is byte-level BPE); use a model such as SmolLM2, "
             "Llama 3 or Qwen",
-            name);
+            Excerpt(name));
   }
   const Json& dropout = Member(model, "dropout", "model");
   Require(dropout.is_null() || (dropout.is_number() && dropout.get<double>() == 0.0),
-          "model.dropout {} is not run: ids would be random; set it to null", dropout.dump());
+          "model.dropout {} is not run: ids would be random; set it to null",
+          Excerpt(dropout.dump()));
   Require(!BoolMember(model, "byte_fallback", false, "model"),
           "model.byte_fallback is not run (it belongs to SentencePiece BPE); use a model with "
           "byte-level BPE, such as SmolLM2, Llama 3 or Qwen");
   for (const char* affix : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     const Json& value = Member(model, affix, "model");
     Require(value.is_null() || value == "", "model.{} {} is not run; set it to null", affix,
-            value.dump());
+            Excerpt(value.dump()));
   }
   ReadVocabulary(model, parts);
   ReadMerges(model, parts.bpe);
@@ -111,7 +109,7 @@ void ReadModel(const Json& model, TokenizerParts& parts) {
   if (!Member(model, "unk_token", "model").is_null()) {
     const std::string& unknown = StringMember(model, "unk_token", "model");
     const int32_t id = parts.bpe.Find(unknown);
-    Require(id >= 0, "model.unk_token '{}' is not in model.vocab", unknown);
+    Require(id >= 0, "model.unk_token '{}' is not in model.vocab", Excerpt(unknown));
     parts.bpe.set_unknown(id, BoolMember(model, "fuse_unk", false, "model"));
   }
 }
@@ -130,7 +128,7 @@ void ReadAddedTokens(const Json& json, TokenizerParts& parts) {
     token.normalized = BoolMember(entry, "normalized", !token.special, "added_tokens");
     const int32_t known = parts.bpe.Find(token.content);
     Require(known < 0 || known == token.id, "added token '{}' has id {}, but {} in model.vocab",
-            token.content, token.id, known);
+            Excerpt(token.content), token.id, known);
     parts.SetToken(token.id, token.content);
     parts.added.push_back(std::move(token));
   }
@@ -150,7 +148,7 @@ void ReadPostProcessor(const Json& json, TokenizerParts& parts, int depth) {
   }
   Require(type == "TemplateProcessing",
           "post_processor '{}' is not run (run are ByteLevel, TemplateProcessing and Sequence)",
-          type);
+          Excerpt(type));
   const Json& special_tokens = Member(json, "special_tokens", "post_processor");
   std::vector<int32_t> first;
   bool text_seen = false;
@@ -165,7 +163,7 @@ void ReadPostProcessor(const Json& json, TokenizerParts& parts, int depth) {
     Require(!text_seen,
             "post_processor puts '{}' behind the text, which is not run: a decoder would go on "
             "after it; remove it from tokenizer.json",
-            name);
+            Excerpt(name));
     const Json& entry = Member(special_tokens, name.c_str(), "post_processor.special_tokens");
     for (const Json& id : ArrayMember(entry, "ids", "post_processor.special_tokens")) {
       first.push_back(ReadId(id, "an id in post_processor.special_tokens"));
@@ -185,7 +183,7 @@ void CheckDecoder(const Json& json, int depth) {
     CheckDecoder(steps[0], depth + 1);
     return;
   }
-  Require(type == "ByteLevel", "decoder '{}' is not run (run is ByteLevel)", type);
+  Require(type == "ByteLevel", "decoder '{}' is not run (run is ByteLevel)", Excerpt(type));
 }
 
 /// The id of a token given as its text or as {"content": text}; -1 where there is none.
@@ -199,7 +197,7 @@ int32_t ReadNamedToken(const Json& config, const char* key, const TokenizerParts
     if (token.content == text) return token.id;
   }
   const int32_t id = parts.bpe.Find(text);
-  Require(id >= 0, "tokenizer_config.json: {} '{}' is not in the vocabulary", key, text);
+  Require(id >= 0, "tokenizer_config.json: {} '{}' is not in the vocabulary", key, Excerpt(text));
   return id;
 }
 

@@ -47,14 +47,7 @@ const Pre& FindPre(std::string_view name) {
   Fail(
       "tokenizer.ggml.pre '{}' is not run (run are {}); use the model's HuggingFace directory "
       "with its tokenizer.json",
-      name, known);
-}
-
-void AddMerge(std::string_view line, Bpe& bpe) {
-  const size_t space = line.find(' ');
-  Require(space != std::string_view::npos && line.find(' ', space + 1) == std::string_view::npos,
-          "merge '{}' is not two tokens with a space between", line);
-  bpe.AddMerge(line.substr(0, space), line.substr(space + 1));
+      Excerpt(name), known);
 }
 
 }  // namespace
@@ -63,7 +56,7 @@ std::unique_ptr<Tokenizer> Tokenizer::FromMetadata(const TokenizerMetadata& meta
   Require(metadata.model == "gpt2",
           "tokenizer.ggml.model '{}' is not run (run is gpt2, byte-level BPE); use a model with a "
           "byte-level BPE tokenizer, such as SmolLM2, Llama 3 or Qwen",
-          metadata.model);
+          Excerpt(metadata.model));
   const Pre& pre = FindPre(metadata.pre);
   const size_t count = metadata.tokens.size();
   Require(count > 0 && count <= static_cast<size_t>(kMaxVocabulary),
@@ -89,7 +82,7 @@ std::unique_ptr<Tokenizer> Tokenizer::FromMetadata(const TokenizerMetadata& meta
       parts.added.push_back({.id = id, .content = text, .special = special});
     }
   }
-  for (const std::string& merge : metadata.merges) AddMerge(merge, parts.bpe);
+  for (const std::string& merge : metadata.merges) parts.bpe.AddMerge(merge);
   parts.bpe.set_ignore_merges(pre.ignore_merges);
   parts.nfc = pre.nfc;
   if (pre.digits) parts.pre_tokenizer.AddDigits(/*individual=*/true);

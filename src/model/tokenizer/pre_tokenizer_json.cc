@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "model/tokenizer/tokenizer_json.h"
+#include "model/tokenizer/utf8.h"
 
 namespace tamis {
 namespace {
@@ -24,7 +25,7 @@ SplitBehavior ParseBehavior(const std::string& name) {
   Fail(
       "pre_tokenizer: Split behavior '{}' is unknown; known are Isolated, Removed, "
       "MergedWithPrevious, MergedWithNext and Contiguous",
-      name);
+      Excerpt(name));
 }
 
 void ReadSplit(const Json& json, PreTokenizer& pre_tokenizer) {
@@ -62,7 +63,7 @@ bool ReadStep(const Json& json, TokenizerParts& parts) {
     Fail(
         "pre_tokenizer '{}' is not run (run are ByteLevel, Digits, Split and Sequence, the "
         "byte-level BPE of SmolLM2, Llama 3 and Qwen); use such a model",
-        type);
+        Excerpt(type));
   }
   return false;
 }

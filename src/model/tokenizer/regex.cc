@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "model/tokenizer/utf8.h"
 
 namespace tamis {
 namespace {
@@ -24,9 +25,6 @@ std::string ErrorText(int code) {
   pcre2_get_error_message(code, buffer, sizeof(buffer));
   return reinterpret_cast<const char*>(buffer);
 }
-
-/// The part of a pattern that fits a message.
-std::string_view Excerpt(std::string_view pattern) { return pattern.substr(0, 60); }
 
 }  // namespace
 

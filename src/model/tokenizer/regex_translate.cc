@@ -53,8 +53,8 @@ class Translator {
     position_ += bytes;
   }
   [[noreturn]] void Refuse(std::string_view construct) const {
-    Fail("the pre-tokenizer pattern '{}' uses {}, which is not run", pattern_.substr(0, 60),
-         construct);
+    Fail("the pre-tokenizer pattern '{}' uses {}, which is not run", Excerpt(pattern_),
+         Excerpt(construct));
   }
 
   void Group() {

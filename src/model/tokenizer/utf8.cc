@@ -1,5 +1,7 @@
 #include "model/tokenizer/utf8.h"
 
+#include <fmt/format.h>
+
 namespace tamis {
 namespace {
 
@@ -82,6 +84,21 @@ void AppendUtf8(char32_t character, std::string& target) {
     put(0x80 | ((character >> 6) & 0x3F));
     put(0x80 | (character & 0x3F));
   }
+}
+
+std::string Excerpt(std::string_view text) {
+  constexpr size_t kMaxBytes = 60;
+  std::string excerpt;
+  while (!text.empty() && excerpt.size() < kMaxBytes) {
+    const Utf8Step step = DecodeUtf8(text);
+    if (step.character < 0x20 || step.character == 0x7F) {
+      excerpt += step.character == '\n' ? "\\n" : fmt::format("\\x{:02x}", text[0]);
+    } else {
+      AppendUtf8(step.character, excerpt);
+    }
+    text.remove_prefix(step.bytes);
+  }
+  return text.empty() ? excerpt : excerpt + "...";
 }
 
 bool IsWhiteSpace(char32_t character) {

@@ -34,6 +34,10 @@ void AppendRepaired(std::string_view text, std::string& target);
 
 void AppendUtf8(char32_t character, std::string& target);
 
+/// `text` fit for a one-line message: its first 60 bytes or so, valid UTF-8, control characters
+/// escaped.
+std::string Excerpt(std::string_view text);
+
 /// Unicode White_Space.
 bool IsWhiteSpace(char32_t character);
 
