@@ -1,0 +1,183 @@
+"""Holds tamis's logits to HuggingFace transformers in f32 on the CPU.
+
+    python tests/parity/logits_parity.py --build build/dev --model MODEL.gguf [--text FILE]
+
+SmolLM2: prompts of 512 tokens and greedy continuations of several kinds. Small random checkpoints of
+every architecture in safetensors: one pass, chunks with single steps after them, paged cache. Prints
+tables; exits with 1 where a bound is missed.
+"""
+
+import argparse
+import hashlib
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' progress bars; read on import
+
+import numpy as np
+import torch
+import transformers
+
+import random_checkpoints
+import tokenizer_references
+
+PROMPT_TOKENS = 512
+GREEDY_TOKENS = 64
+PROMPTS = {
+    "prose": "The old lighthouse keeper climbed the stairs one last time, and when he reached the top",
+    "code": "def merge_sorted(left, right):\n    \"\"\"Merges two sorted lists.\"\"\"\n    result = []\n",
+    "chat": "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+            "Why is the sky blue?<|im_end|>\n<|im_start|>assistant\n",
+    "japanese": "昔々、ある山の中に小さな村がありました。その村には",
+    "digits": "3.14159 26535 89793; 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024,",
+}
+TOP1 = {"f32": 1.0, "bf16": 0.99}
+TINY_TOKENS = 150
+TINY_ERROR = 1e-4
+
+
+class Tamis:
+    """Runs the C++ side."""
+
+    def __init__(self, build, directory):
+        self.program = pathlib.Path(build) / "tests" / "logits_parity"
+        self.directory = pathlib.Path(directory)
+
+    def run(self, mode, model, dtype, tokens, *options):
+        source, target = self.directory / "tokens", self.directory / "answer"
+        np.asarray(tokens, dtype=np.int32).tofile(source)
+        subprocess.run([self.program, mode, model, dtype, source, target, *map(str, options)],
+                       check=True)
+        return target
+
+    def logits(self, model, dtype, tokens, chunk=1024, page_size=0, tail=0):
+        answer = self.run("logits", model, dtype, tokens, chunk, page_size, tail)
+        return np.fromfile(answer, dtype=np.float32).reshape(len(tokens), -1)
+
+    def greedy(self, model, dtype, tokens, count):
+        return np.fromfile(self.run("greedy", model, dtype, tokens, count), dtype=np.int32)
+
+
+class Report:
+    def __init__(self):
+        self.checks = self.failures = 0
+
+    def line(self, good, text):
+        self.checks += 1
+        self.failures += not good
+        print(f"  {'ok  ' if good else 'FAIL'}  {text}", flush=True)
+
+
+def relative_error(ours, theirs):
+    """Largest difference as a share of the largest logit."""
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
+
+
+def reference_logits(model, tokens):
+    with torch.no_grad():
+        return model(torch.tensor([tokens])).logits[0].float().numpy()
+
+
+def reference_greedy(model, tokens, count):
+    ids = torch.tensor([tokens])
+    with torch.no_grad():
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), do_sample=False,
+                             max_new_tokens=count, min_new_tokens=count, pad_token_id=0)
+    return out[0, len(tokens):].numpy()
+
+
+def smollm2_prompts(model_path, text_path):
+    """Long prompts (names and 512 ids each) and short ones."""
+    tokenizer, _ = tokenizer_references.smollm2(str(model_path))
+    encode = lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+    sources = {"novel": text_path, "code": pathlib.Path(__file__)}
+    long_prompts = {}
+    for name, path in sources.items():
+        text = path.read_text(encoding="utf-8")
+        ids = encode(text[len(text) // 3:][:6 * PROMPT_TOKENS])
+        long_prompts[name] = ids[:PROMPT_TOKENS]
+    return long_prompts, {name: encode(text) for name, text in PROMPTS.items()}
+
+
+def smollm2_reference(model_path, long_prompts, short_prompts, cache):
+    """The reference's answers; loading the GGUF takes it a minute, so they are kept in `cache`."""
+    stat = model_path.stat()
+    state = repr((transformers.__version__, torch.__version__, stat.st_size, stat.st_mtime,
+                  long_prompts, short_prompts, GREEDY_TOKENS))
+    file = cache / f"reference-{hashlib.sha256(state.encode()).hexdigest()[:16]}.npz"
+    if file.exists():
+        return np.load(file)
+    start = time.time()
+    model = transformers.AutoModelForCausalLM.from_pretrained(
+        model_path.parent, gguf_file=model_path.name, dtype=torch.float32).eval()
+    print(f"transformers loaded the model in {time.time() - start:.0f} s", flush=True)
+    answers = {f"logits {name}": reference_logits(model, ids) for name, ids in long_prompts.items()}
+    for name, ids in short_prompts.items():
+        answers[f"greedy {name}"] = reference_greedy(model, ids, GREEDY_TOKENS)
+    cache.mkdir(parents=True, exist_ok=True)
+    np.savez(file, **answers)
+    return answers
+
+
+def check_smollm2(tamis, model_path, text_path, cache, report):
+    long_prompts, short_prompts = smollm2_prompts(model_path, text_path)
+    reference = smollm2_reference(model_path, long_prompts, short_prompts, cache)
+    print(f"{model_path.name}: {PROMPT_TOKENS}-token prompts")
+    for dtype in ("f32", "bf16"):
+        for name, ids in long_prompts.items():
+            theirs = reference[f"logits {name}"]
+            for how, options in {"one pass": {}, "chunks, paged": {"chunk": 100, "page_size": 16}}.items():
+                ours = tamis.logits(model_path, dtype, ids, **options)
+                same = float((ours.argmax(1) == theirs.argmax(1)).mean())
+                report.line(same >= TOP1[dtype],
+                            f"{dtype:4}  {name:8} {how:14} top-1 {100 * same:6.2f} %   "
+                            f"relative error {relative_error(ours, theirs):.2e}")
+    print(f"{model_path.name}: {GREEDY_TOKENS} greedy tokens in f32")
+    for name, ids in short_prompts.items():
+        theirs = reference[f"greedy {name}"]
+        ours = tamis.greedy(model_path, "f32", ids, GREEDY_TOKENS)
+        same = int(np.argmin(np.append(ours == theirs, False)))
+        report.line(same == GREEDY_TOKENS, f"{name:10} {same} of {GREEDY_TOKENS} identical")
+
+
+def check_random(tamis, directory, report):
+    print(f"random checkpoints: {TINY_TOKENS} tokens, largest relative error")
+    for name, path in random_checkpoints.write_all(directory):
+        model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+        tokens = np.random.default_rng(5).integers(0, model.config.vocab_size, TINY_TOKENS).tolist()
+        theirs = reference_logits(model, tokens)
+        errors = []
+        for options in ({}, {"chunk": 37, "tail": 20}, {"chunk": 50, "page_size": 16, "tail": 3}):
+            errors.append(relative_error(tamis.logits(path, "f32", tokens, **options), theirs))
+        narrow = relative_error(tamis.logits(path, "bf16", tokens), theirs)
+        report.line(max(errors) <= TINY_ERROR,
+                    f"{name:34} one pass {errors[0]:.1e}  chunks and steps {errors[1]:.1e}  "
+                    f"paged {errors[2]:.1e}  (bf16 {narrow:.1e})")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--build", required=True, help="build directory with tests/logits_parity")
+    parser.add_argument("--model", required=True, type=pathlib.Path, help="SmolLM2 in GGUF")
+    parser.add_argument("--text", type=pathlib.Path,
+                        help="long prose; default: austen/prideprejudice.txt beside the model")
+    arguments = parser.parse_args()
+    text = arguments.text or arguments.model.parent / "austen" / "prideprejudice.txt"
+    report = Report()
+    start = time.time()
+    with tempfile.TemporaryDirectory() as directory:
+        tamis = Tamis(arguments.build, directory)
+        check_random(tamis, pathlib.Path(directory), report)
+        check_smollm2(tamis, arguments.model, text, pathlib.Path(arguments.build) / "parity",
+                      report)
+    print(f"logits parity: {report.checks - report.failures} of {report.checks} checks passed in "
+          f"{time.time() - start:.0f} s")
+    sys.exit(1 if report.failures else 0)
+
+
+if __name__ == "__main__":
+    main()
