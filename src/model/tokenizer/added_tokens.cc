@@ -10,7 +10,7 @@ namespace tamis {
 namespace {
 
 // Bounds both the trie and the time that near misses cost per byte of text.
-constexpr size_t kMaxContentBytes = 1024;
+constexpr size_t kMaxContentBytes = 256;
 
 /// The last character of a text that is not empty.
 std::string_view LastCharacter(std::string_view text) {

@@ -86,7 +86,7 @@ std::unique_ptr<Tokenizer> Tokenizer::FromMetadata(const TokenizerMetadata& meta
   parts.bpe.set_ignore_merges(pre.ignore_merges);
   parts.nfc = pre.nfc;
   if (pre.digits) parts.pre_tokenizer.AddDigits(/*individual=*/true);
-  parts.pre_tokenizer.AddSplit(Regex(TranslateOniguruma(pre.pattern)), SplitBehavior::kIsolated);
+  parts.pre_tokenizer.AddSplit(Regex::FromOniguruma(pre.pattern), SplitBehavior::kIsolated);
   parts.pre_tokenizer_name = pre.name;
 
   if (metadata.bos_id >= 0) parts.RequireToken(metadata.bos_id, "tokenizer.ggml.bos_token_id");

@@ -72,7 +72,7 @@ void PreTokenizer::AddDigits(bool individual) {
 
 void PreTokenizer::AddByteLevel(bool add_prefix_space, bool use_regex) {
   Step step{.add_prefix_space = add_prefix_space};
-  if (use_regex) step.regex.emplace(TranslateOniguruma(kGpt2Pattern));
+  if (use_regex) step.regex = Regex::FromOniguruma(kGpt2Pattern);
   steps_.push_back(std::move(step));
 }
 

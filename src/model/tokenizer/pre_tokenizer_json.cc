@@ -34,7 +34,7 @@ void ReadSplit(const Json& json, PreTokenizer& pre_tokenizer) {
   const bool invert = BoolMember(json, "invert", false, "pre_tokenizer");
   const Json& regex = Member(pattern, "Regex", "pre_tokenizer.pattern");
   if (regex.is_string()) {
-    pre_tokenizer.AddSplit(Regex(TranslateOniguruma(regex.get_ref<const std::string&>())), behavior,
+    pre_tokenizer.AddSplit(Regex::FromOniguruma(regex.get_ref<const std::string&>()), behavior,
                            invert);
     return;
   }

@@ -3,7 +3,9 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
 #include <limits>
+#include <new>
 
 #include "base/check.h"
 #include "model/tokenizer/utf8.h"
@@ -19,6 +21,7 @@ constexpr size_t kJitStackMax = size_t{64} << 20;
 constexpr double kMinBytesPerSecond = 256 * 1024.0;
 constexpr std::chrono::seconds kGraceTime{2};
 constexpr unsigned kMatchesPerClockRead = 8;
+constexpr unsigned kOptions = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE;
 
 std::string ErrorText(int code) {
   PCRE2_UCHAR buffer[160];
@@ -55,11 +58,16 @@ RegexScratch::~RegexScratch() {
 
 void Regex::Release::operator()(pcre2_real_code_8* code) const { pcre2_code_free(code); }
 
-Regex::Regex(std::string_view pattern) : Regex(pattern, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE) {}
+Regex::Regex(std::string_view pattern) : Regex(pattern, kOptions, pattern) {}
 
-Regex Regex::Literal(std::string_view text) { return Regex(text, PCRE2_UTF | PCRE2_LITERAL); }
+Regex Regex::FromOniguruma(std::string_view pattern) {
+  return Regex(TranslateOniguruma(pattern), kOptions, pattern);
+}
 
-Regex::Regex(std::string_view pattern, unsigned options) : pattern_(pattern) {
+Regex Regex::Literal(std::string_view text) { return Regex(text, PCRE2_UTF | PCRE2_LITERAL, text); }
+
+Regex::Regex(std::string_view pattern, unsigned options, std::string_view source)
+    : source_(Excerpt(source)) {
   Require(pattern.size() <= kMaxPatternBytes,
           "a pre-tokenizer pattern holds {} bytes; at most {} are compiled", pattern.size(),
           kMaxPatternBytes);
@@ -72,8 +80,8 @@ Regex::Regex(std::string_view pattern, unsigned options) : pattern_(pattern) {
   code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options,
                             &error, &offset, context.get()));
   if (code_ == nullptr) {
-    Fail("the pre-tokenizer pattern '{}' does not compile: {}; mend tokenizer.json",
-         Excerpt(pattern), ErrorText(error));
+    Fail("the pre-tokenizer pattern '{}' does not compile: {}; mend tokenizer.json", source_,
+         ErrorText(error));
   }
   // Where the system forbids executable memory this fails and pcre2_match interprets instead.
   pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
@@ -83,16 +91,16 @@ bool Regex::Find(std::string_view subject, size_t start, RegexScratch& scratch, 
                  size_t& end) const {
   if (++scratch.matches_ % kMatchesPerClockRead == 0 &&
       std::chrono::steady_clock::now() > scratch.deadline_) {
-    Fail("the pre-tokenizer pattern '{}' takes too long on this text; it backtracks too much",
-         Excerpt(pattern_));
+    Fail(
+        "splitting the text takes too long: a pre-tokenizer pattern in tokenizer.json backtracks "
+        "too much; mend it");
   }
   const int result =
       pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(subject.data()), subject.size(), start,
                   PCRE2_NO_UTF_CHECK, scratch.data_, scratch.context_);
   if (result == PCRE2_ERROR_NOMATCH) return false;
   if (result < 0) {
-    Fail("the pre-tokenizer pattern '{}' stops on this text: {}", Excerpt(pattern_),
-         ErrorText(result));
+    Fail("the pre-tokenizer pattern '{}' stops on this text: {}", source_, ErrorText(result));
   }
   const PCRE2_SIZE* range = pcre2_get_ovector_pointer(scratch.data_);
   begin = range[0];

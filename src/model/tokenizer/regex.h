@@ -43,8 +43,10 @@ class RegexScratch {
 /// A compiled pattern. Immutable: threads may share it, each with its own scratch.
 class Regex {
  public:
-  /// `pattern` in PCRE2's own syntax (see TranslateOniguruma). Throws Error where it is malformed.
+  /// `pattern` in PCRE2's own syntax. Throws Error where it is malformed.
   explicit Regex(std::string_view pattern);
+  /// `pattern` in the reference's dialect; see TranslateOniguruma.
+  static Regex FromOniguruma(std::string_view pattern);
   /// Matches `text` itself, character by character.
   static Regex Literal(std::string_view text);
 
@@ -57,10 +59,10 @@ class Regex {
   struct Release {
     void operator()(pcre2_real_code_8* code) const;
   };
-  Regex(std::string_view pattern, unsigned options);
+  Regex(std::string_view pattern, unsigned options, std::string_view source);
 
   std::unique_ptr<pcre2_real_code_8, Release> code_;
-  std::string pattern_;  // for messages
+  std::string source_;  // the pattern as it was given, for messages
 };
 
 }  // namespace tamis

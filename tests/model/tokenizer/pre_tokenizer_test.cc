@@ -17,7 +17,7 @@ std::vector<std::string> Pieces(const PreTokenizer& pre_tokenizer, std::string_v
 
 PreTokenizer SplitAt(std::string_view pattern, SplitBehavior behavior, bool invert = false) {
   PreTokenizer pre_tokenizer;
-  pre_tokenizer.AddSplit(Regex(TranslateOniguruma(pattern)), behavior, invert);
+  pre_tokenizer.AddSplit(Regex::FromOniguruma(pattern), behavior, invert);
   return pre_tokenizer;
 }
 

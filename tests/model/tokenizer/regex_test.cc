@@ -12,7 +12,7 @@ using testing::ExpectError;
 
 /// Whether `pattern` matches the whole of `text`.
 bool Matches(const std::string& pattern, const std::string& text) {
-  const Regex regex(TranslateOniguruma(pattern));
+  const Regex regex = Regex::FromOniguruma(pattern);
   RegexScratch scratch(text.size());
   size_t begin = 0;
   size_t end = 0;
@@ -100,7 +100,7 @@ TEST(Regex, HostilePatternsEnd) {
   const std::string text = std::string(2000, 'a') + "b";
   for (const char* pattern : {"(a+)+$", "(a|aa)+$", "(?:a?){30}a{30}$", "((a*)*)*c"}) {
     const auto started = std::chrono::steady_clock::now();
-    const Regex regex(TranslateOniguruma(pattern));
+    const Regex regex = Regex::FromOniguruma(pattern);
     RegexScratch scratch(text.size());
     size_t begin = 0;
     size_t end = 0;
