@@ -114,11 +114,16 @@ void ThreadPool::ParallelFor(int64_t items, const std::function<void(int64_t, in
     for (int64_t item = 0; item < items; ++item) task(item, 0);
     return;
   }
-  std::atomic<int64_t> next{0};
-  Run([&](int worker) {
-    for (int64_t item = next.fetch_add(1, std::memory_order_relaxed); item < items;
-         item = next.fetch_add(1, std::memory_order_relaxed)) {
-      task(item, worker);
+  // One reference, so that std::function keeps it without allocating.
+  struct Shared {
+    const std::function<void(int64_t, int)>& task;
+    int64_t items;
+    std::atomic<int64_t> next{0};
+  } shared{task, items};
+  Run([&shared](int worker) {
+    for (int64_t item = shared.next.fetch_add(1, std::memory_order_relaxed); item < shared.items;
+         item = shared.next.fetch_add(1, std::memory_order_relaxed)) {
+      shared.task(item, worker);
     }
   });
 }

@@ -1,8 +1,13 @@
 // Every build of the executor against the fp64 reference, over what a call can ask for.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "attention/executor_testing.h"
 #include "attention/random_index.h"
+#include "attention/sequence_view.h"
 
 namespace tamis::attention_testing {
 namespace {
@@ -16,6 +21,57 @@ struct Case {
   const char* name;
   ProblemOptions options;
 };
+
+float ReadElement(DType dtype, const void* data, int64_t offset) {
+  float value = 0.0f;
+  ConvertToFloat(dtype,
+                 static_cast<const char*>(data) + offset * static_cast<int64_t>(SizeOf(dtype)),
+                 &value, 1);
+  return value;
+}
+
+float Round(DType dtype, float value) {
+  char bytes[4];
+  ConvertFromFloat(dtype, &value, bytes, 1);
+  return ReadElement(dtype, bytes, 0);
+}
+
+/// Causal attention with a softmax over whole rows, all sums in fp32 from left to right.
+double PlainRmsError(const Problem& problem, const ReferenceResult& reference) {
+  const AttentionArguments& a = problem.arguments;
+  const SequenceView sequence(a, 0);
+  double squares = 0.0;
+  for (int32_t h = 0; h < a.q_heads; ++h) {
+    for (int32_t i = 0; i < a.query_tokens; ++i) {
+      const int32_t keys = i + 1 + a.key_tokens - a.query_tokens;
+      std::vector<float> p(keys);
+      float max = -std::numeric_limits<float>::infinity(), sum = 0.0f;
+      for (int32_t j = 0; j < keys; ++j) {
+        float dot = 0.0f;
+        for (int32_t d = 0; d < a.head_dim; ++d) {
+          dot += ReadElement(a.dtype, a.q.data, sequence.QueryOffset(a.q.stride, i, h) + d) *
+                 ReadElement(a.kv_dtype, a.k.data,
+                             sequence.KeyOffset(a.k.stride, j, h / a.group()) + d);
+        }
+        p[j] = dot / std::sqrt(static_cast<float>(a.head_dim));
+        max = std::max(max, p[j]);
+      }
+      for (float& x : p) sum += x = std::exp(x - max);
+      for (float& x : p) x = Round(a.dtype, x / sum);
+      for (int32_t d = 0; d < a.head_dim; ++d) {
+        float o = 0.0f;
+        for (int32_t j = 0; j < keys; ++j) {
+          o += p[j] * ReadElement(a.kv_dtype, a.v.data,
+                                  sequence.KeyOffset(a.v.stride, j, h / a.group()) + d);
+        }
+        const double error =
+            Round(a.dtype, o) - reference.o[(int64_t{h} * a.query_tokens + i) * a.head_dim + d];
+        squares += error * error;
+      }
+    }
+  }
+  return std::sqrt(squares / (static_cast<double>(a.q_heads) * a.query_tokens * a.head_dim));
+}
 
 /// One call of every kind, at sizes that leave partial tiles everywhere.
 std::vector<Case> Cases() {
@@ -117,6 +173,70 @@ TEST(ExecutorMatrix, EveryKindInF32) {
       options.phase = phase;
       Problem problem(options);
       ExpectAllMatch(problem, nullptr, {}, 0, Pool());
+    }
+  }
+}
+
+/// The dtypes of Q and KV that are not both fp32.
+TEST(ExecutorMatrix, EveryDtype) {
+  const DType all[] = {DType::kF32, DType::kBF16, DType::kF16};
+  const std::vector<Case> cases = Cases();
+  size_t next = 0;  // a different kind of call for every pair: together they sample the product
+  for (const DType dtype : all) {
+    for (const DType kv_dtype : all) {
+      if (dtype == DType::kF32 && kv_dtype == DType::kF32) continue;
+      for (int i = 0; i < 5; ++i) {
+        const Case& c = cases[next++ % cases.size()];
+        for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+          SCOPED_TRACE(testing::Message() << c.name << ", " << Name(dtype) << ", " << Name(kv_dtype)
+                                          << (phase == Phase::kDecode));
+          ProblemOptions options = c.options;
+          options.dtype = dtype;
+          options.kv_dtype = kv_dtype;
+          options.phase = phase;
+          Problem problem(options);
+          ExpectAllMatch(problem, nullptr, {}, 0, Pool());
+        }
+      }
+    }
+  }
+}
+
+/// bf16 dot products take a path of their own: every kind on it.
+TEST(ExecutorMatrix, EveryKindInBf16) {
+  if (DetectCpuIsa() < CpuIsa::kAvx512) GTEST_SKIP() << "needs AVX-512";
+  for (const Case& c : Cases()) {
+    SCOPED_TRACE(c.name);
+    ProblemOptions options = c.options;
+    options.dtype = options.kv_dtype = DType::kBF16;
+    Problem problem(options);
+    const ReferenceResult reference = problem.Reference(nullptr, {});
+    for (const cpu::Variant variant : Variants()) {
+      if (variant < cpu::Variant::kAvx512Bf16) continue;
+      ExpectMatches(variant, problem, nullptr, {}, reference, 0, Pool());
+    }
+  }
+}
+
+/// RMS errors against fp64 are no worse than 1.1 times those of attention written plainly in fp32
+/// on the same inputs, its weights and outputs rounded to the dtype as frameworks do.
+TEST(ExecutorMatrix, RmsErrorIsThatOfPlainFp32Attention) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    for (const int32_t head_dim : {64, 128}) {
+      Problem problem({.q_heads = 1,
+                       .kv_heads = 1,
+                       .head_dim = head_dim,
+                       .query_tokens = 100,
+                       .key_tokens = 400,
+                       .dtype = dtype,
+                       .kv_dtype = dtype});
+      const ReferenceResult reference = problem.Reference(nullptr, {});
+      const double plain = PlainRmsError(problem, reference);
+      for (const cpu::Variant variant : Variants()) {
+        RunVariant(variant, problem, nullptr, {}, Pool());
+        EXPECT_LE(CompareOutputs(problem, reference).rms, 1.1 * plain)
+            << VariantName(variant) << " " << Name(dtype) << " " << head_dim;
+      }
     }
   }
 }

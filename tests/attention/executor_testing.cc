@@ -94,27 +94,28 @@ void RunVariant(cpu::Variant variant, Problem& problem, const TileIndex* index,
       << "wrote past the workspace";
 }
 
-/// fp32: a score is a sum of rounded products. Its errors have random signs and partial sums stay
-/// far below the product of norms that bounds it, so that half an ulp of that bound covers them. It
-/// changes a weight, and with it the output, in proportion; sums of weights add a few ulp more.
-/// Outputs in bf16 or f16 are rounded once more, to 2^-9 or 2^-12 of their size. bf16 dot products
-/// also round each weight to 2^-9 and use exponentials good to 3e-6.
+/// fp32: a score is a sum of head_dim rounded products. Its errors have random signs and partial
+/// sums stay below the product of norms m that bounds it: half an ulp of m times sqrt(head_dim) is
+/// what they add up to, less a constant for how far below (6, where no row has the largest norm).
+/// It changes a weight, and with it the output, in proportion; sums of weights add a few ulp more.
+/// Outputs in bf16 or f16 are rounded once more, to 2^-8 or 2^-11 of their size. bf16 dot products
+/// also round each weight to 2^-8 and use exponentials good to 3e-6.
 ErrorBounds BoundsOf(cpu::Variant variant, const Problem& problem) {
   const AttentionArguments& a = problem.arguments;
   const Magnitudes m = MagnitudesOf(a);
   const bool bf16_dot =
       (variant == cpu::Variant::kAvx512Bf16 || variant == cpu::Variant::kAvx512Bf16Emulated) &&
       a.dtype == DType::kBF16 && a.kv_dtype == DType::kBF16;
-  const double score = 0x1p-24 * m.score;
+  const double score = 0x1p-24 * m.score * std::max(1.0, std::sqrt(a.head_dim) / 6);
   // lse adds the rounding of the scale and of lse itself, each half an ulp of a few more than a
   // score.
   ErrorBounds bounds{2 * score + 8 * 0x1p-23, 3 * (score + 10 * 0x1p-24)};
   if (bf16_dot) {
-    bounds.o += 0x1p-9 + 6e-6;
+    bounds.o += 0x1p-8 + 6e-6;
     bounds.lse += 4e-6;
   }
-  if (a.dtype == DType::kBF16) bounds.o += 0x1p-9;
-  if (a.dtype == DType::kF16) bounds.o += 0x1p-12;
+  if (a.dtype == DType::kBF16) bounds.o += 0x1p-8;
+  if (a.dtype == DType::kF16) bounds.o += 0x1p-11;
   bounds.o *= m.value;
   return bounds;
 }

@@ -229,32 +229,46 @@ void DecodeUnit::Weigh(int32_t split) {
 
 void DecodeUnit::WeighStep(int32_t s, float* sums, float* outputs) {
   ColumnRange stays{kStepKeys, 0};
-  for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
-    const ColumnRange columns = TileColumns(tile);
-    float* maxima = TileMax(s, tile);
-    for (int32_t query = 0; query < rows_ / group_; ++query) {
-      const bool dropped = skips_ && Skips(maxima, query);
-      if (dropped) DropQuery(s, tile, query);
+  for (int32_t query = 0; query < rows_ / group_; ++query) {
+    bool dropped[kStepKeys / 64];
+    for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
+      const float* maxima = TileMax(s, tile);
+      dropped[tile] = skips_ && Skips(maxima, query);
+      if (dropped[tile]) DropQuery(s, tile, query);
       for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
-        float* scores = Scores(r, s);
-        if (dropped || maxima[r] == kMinusInfinity) {
-          std::fill(scores + columns.begin, scores + columns.end, 0.0f);
-          continue;
-        }
-        stays = {std::min(stays.begin, columns.begin), std::max(stays.end, columns.end)};
-        if (call_.arguments.executed != nullptr) RecordExecuted(s, columns, r);
-        sums[r] += call_.fp32_kernels.decode_exponentials(
-            scores + columns.begin, columns.end - columns.begin, call_.factor,
-            ExponentBase(scratch_.final_max[r], call_.factor));
+        scratch_.running_max[r] = std::max(scratch_.running_max[r], maxima[r]);
       }
     }
-    for (int32_t r = 0; r < rows_; ++r) {
-      scratch_.running_max[r] = std::max(scratch_.running_max[r], maxima[r]);
+    for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
+      const ColumnRange columns = WeighRow(s, r, dropped, sums);
+      stays = {std::min(stays.begin, columns.begin), std::max(stays.end, columns.end)};
     }
   }
   const ColumnRange& visible = storage_.visible[s];
   const ColumnRange columns{std::max(stays.begin, visible.begin), std::min(stays.end, visible.end)};
   if (columns.begin < columns.end) AddValues(s, columns, outputs);
+}
+
+/// Weights of the tiles of one row that stay, in one pass whatever their width; zeros elsewhere.
+/// Returns the columns that stay.
+ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, float* sums) {
+  float* scores = Scores(row, s);
+  ColumnRange stays{kStepKeys, 0};
+  for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
+    const ColumnRange columns = TileColumns(tile);
+    if (dropped[tile] || TileMax(s, tile)[row] == kMinusInfinity) {
+      std::fill(scores + columns.begin, scores + columns.end, 0.0f);
+      continue;
+    }
+    stays = {std::min(stays.begin, columns.begin), columns.end};
+    if (call_.arguments.executed != nullptr) RecordExecuted(s, columns, row);
+  }
+  if (stays.begin < stays.end) {
+    sums[row] += call_.fp32_kernels.decode_exponentials(
+        scores + stays.begin, stays.end - stays.begin, call_.factor,
+        ExponentBase(scratch_.final_max[row], call_.factor));
+  }
+  return stays;
 }
 
 /// The vote of the group's heads for one query and tile.

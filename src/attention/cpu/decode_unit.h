@@ -86,6 +86,7 @@ class DecodeUnit {
   void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);
   void AdjustScores(const StepKeys& step, int32_t s, int32_t row);
   void WeighStep(int32_t s, float* sums, float* outputs);
+  ColumnRange WeighRow(int32_t s, int32_t row, const bool* dropped, float* sums);
   bool Skips(const float* maxima, int32_t query) const;
   void DropQuery(int32_t s, int32_t tile, int32_t query);
   void RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row);

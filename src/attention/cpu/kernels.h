@@ -58,6 +58,9 @@ struct ScoreArguments {
   const ColumnRange* ranges;  ///< [row_blocks]
   float* s;                   ///< [rows][s_stride]
   int64_t s_stride;
+  /// Memory that will be read next, to be fetched into L2 meanwhile. Null: none.
+  const void* ahead;
+  int64_t ahead_bytes;
 };
 
 /// Exponentials of a step, with the running maximum and sum.
@@ -82,7 +85,9 @@ struct ValueArguments {
   int32_t row_blocks;
   const ColumnRange* ranges;
   const float* alpha;
-  float* o;  ///< [rows][padded_dim]
+  float* o;           ///< [rows][padded_dim]
+  const void* ahead;  ///< as in ScoreArguments
+  int64_t ahead_bytes;
 };
 
 /// Rows of K or V read where they lie, for the few query rows of a decode step.

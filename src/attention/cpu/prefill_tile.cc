@@ -65,32 +65,35 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
 
 void PrefillTile::Run() {
   Start();
-  int32_t end = 0;
-  int32_t sink_end = 0;
-  int32_t begin = std::numeric_limits<int32_t>::max();
-  for (int32_t r = 0; r < rows_; ++r) {
-    const Span& span = scratch_.spans[r];
-    sink_end = std::max(sink_end, span.sink_end);
-    if (span.begin < span.end) begin = std::min(begin, span.begin);
-    end = std::max(end, span.end);
-  }
-  for (int32_t first = 0; first < std::max(end, sink_end); first += kStepKeys) {
-    // Between the sinks and the windows of all rows there is nothing to see.
-    if (first >= sink_end && first + kStepKeys <= begin) {
-      if (begin >= end) break;
-      first = begin / kStepKeys * kStepKeys;
-    }
-    const int32_t s = first / kStepKeys;
-    const StepKeys step{.first = first,
-                        .count = std::min(kStepKeys, sequence_.keys() - first),
-                        .visited = index_row_.Visited(s)};
-    if (!Any(step.visited)) continue;
-    RunStep(step, packed_.keys + s * sizes_.key_step_bytes,
-            packed_.values + s * sizes_.value_step_bytes);
+  for (StepKeys step = NextStep(0); step.count > 0;) {
+    const StepKeys next = NextStep(step.first + kStepKeys);
+    const int64_t s = step.first / kStepKeys;
+    RunStep(
+        step, packed_.keys + s * sizes_.key_step_bytes,
+        packed_.values + s * sizes_.value_step_bytes,
+        next.count > 0 ? packed_.keys + next.first / kStepKeys * sizes_.key_step_bytes : nullptr);
+    step = next;
   }
   if (index_row_.has_columns()) RunColumns();
   FinishRows();
   AddDrops(call_, b_, head_, drops_);
+}
+
+/// The first visited step at or after key `first` (a multiple of kStepKeys); no keys where there is
+/// none.
+StepKeys PrefillTile::NextStep(int32_t first) {
+  for (; first < std::max(end_, sink_end_); first += kStepKeys) {
+    // Between the sinks and the windows of all rows there is nothing to see.
+    if (first >= sink_end_ && first + kStepKeys <= begin_) {
+      if (begin_ >= end_) break;
+      first = begin_ / kStepKeys * kStepKeys;
+    }
+    const StepKeys step{.first = first,
+                        .count = std::min(kStepKeys, sequence_.keys() - first),
+                        .visited = index_row_.Visited(first / kStepKeys)};
+    if (Any(step.visited)) return step;
+  }
+  return {};
 }
 
 void PrefillTile::Start() {
@@ -110,6 +113,13 @@ void PrefillTile::Start() {
   std::fill_n(scratch_.o, int64_t{padded_rows} * sizes_.padded_dim_v, 0.0f);
   std::fill_n(scratch_.running_max, padded_rows, kMinusInfinity);
   std::fill_n(scratch_.sums, padded_rows * kSumLanes, 0.0f);
+  begin_ = std::numeric_limits<int32_t>::max();
+  for (int32_t r = 0; r < rows_; ++r) {
+    const Span& span = scratch_.spans[r];
+    sink_end_ = std::max(sink_end_, span.sink_end);
+    if (span.begin < span.end) begin_ = std::min(begin_, span.begin);
+    end_ = std::max(end_, span.end);
+  }
 }
 
 void PrefillTile::RunColumns() {
@@ -146,11 +156,12 @@ void PrefillTile::RunColumns() {
       call_.kernels.pack_values(zeros);
     }
     RunStep({.count = count, .gathered = scratch_.columns, .visited = BitRange(0, count)},
-            scratch_.column_keys, scratch_.column_values);
+            scratch_.column_keys, scratch_.column_values, nullptr);
   }
 }
 
-void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* values) {
+void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* values,
+                          const void* next_keys) {
   Tiles tiles = {};
   for (int32_t begin = 0; begin < step.count; begin += call_.tiles.columns) {
     const ColumnRange columns{begin, begin + call_.tiles.columns};
@@ -164,7 +175,9 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
                               .row_blocks = row_blocks(),
                               .ranges = ranges_,
                               .s = scratch_.s,
-                              .s_stride = kStepKeys};
+                              .s_stride = kStepKeys,
+                              .ahead = values,
+                              .ahead_bytes = sizes_.value_step_bytes};
   call_.kernels.scores(scores);
   if (call_.adjusts_scores) AdjustScores(step);
   if (masked_) ApplyMasks();
@@ -198,7 +211,9 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
                              .row_blocks = row_blocks(),
                              .ranges = ranges_,
                              .alpha = scratch_.alpha,
-                             .o = scratch_.o};
+                             .o = scratch_.o,
+                             .ahead = next_keys,
+                             .ahead_bytes = sizes_.key_step_bytes};
   call_.kernels.values(value);
 }
 

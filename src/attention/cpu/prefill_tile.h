@@ -62,7 +62,9 @@ class PrefillTile {
   };
 
   void Start();
-  void RunStep(const StepKeys& step, const void* keys, const void* values);
+  /// `next_keys`: packed keys of the step after this one, or null.
+  void RunStep(const StepKeys& step, const void* keys, const void* values, const void* next_keys);
+  StepKeys NextStep(int32_t first);
   void RunColumns();
   bool MaskStep(const StepKeys& step, int32_t begin, int32_t end);
   void AdjustScores(const StepKeys& step);
@@ -86,6 +88,8 @@ class PrefillTile {
   int32_t rows_;
   float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;
+  // Keys that some row sees lie below sink_end_ or in [begin_, end_).
+  int32_t sink_end_ = 0, begin_ = 0, end_ = 0;
   ColumnRange ranges_[kMaxRowBlocks];  // columns of the current step that each block needs
   bool masked_ = false;                // the current step needs its masks
   Drops drops_;
