@@ -7,7 +7,7 @@
 
 namespace tamis {
 
-/// e^x for x <= 0 (0 below -708), within 2 ulp. Plain IEEE additions and multiplications without a
+/// e^x for x <= 1 (0 below -708), within 2 ulp. Plain IEEE additions and multiplications without a
 /// branch, so that loops over it vectorise; the C library's exp differs between machines in the
 /// last bit. Sources that include this compile with -ffp-contract=off.
 inline double PortableExp(double x) {

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/check.h"
+#include "generate/chunking.h"
 #include "generate/stop_text.h"
 
 namespace tamis {
@@ -26,7 +27,8 @@ void CheckOptions(const KvCache& cache, std::span<const int32_t> prompt,
                   const GenerateOptions& options) {
   Require(!prompt.empty(), "the prompt is empty: there is nothing to continue");
   Require(options.max_tokens >= 0, "max-tokens {} is negative; give 0 or more", options.max_tokens);
-  Require(options.chunk >= 1, "chunk {} is out of range; give 1 or more tokens", options.chunk);
+  Require(options.chunk >= kSmallestChunk, "chunk {} is out of range; give {} or more tokens",
+          options.chunk, kSmallestChunk);
   const int64_t room = int64_t{cache.capacity()} - cache.positions();
   Require(static_cast<int64_t>(prompt.size()) <= room,
           "the prompt has {} tokens and the context has room for {}; shorten the prompt or raise "
@@ -106,7 +108,7 @@ GenerateResult Generate(Model& model, const Tokenizer& tokenizer, KvCache& cache
 
   const int64_t hidden_size = model.config().hidden;
   const auto total = static_cast<int32_t>(prompt.size());
-  std::vector<float> hidden(std::min(options.chunk, total) * hidden_size);
+  std::vector<float> hidden(NextChunk(total, options.chunk) * hidden_size);
   std::vector<float> logits(model.config().vocab);
 
   const Clock::time_point start = Clock::now();
@@ -117,7 +119,7 @@ GenerateResult Generate(Model& model, const Tokenizer& tokenizer, KvCache& cache
       result.prefill_seconds = SecondsSince(start);
       return result;
     }
-    rows = std::min(options.chunk, total - result.prompt_tokens);
+    rows = NextChunk(total - result.prompt_tokens, options.chunk);
     const SequenceStep step{prompt.subspan(result.prompt_tokens, rows), &cache};
     model.Forward({&step, 1}, attention, hidden.data());
     result.prompt_tokens += rows;

@@ -38,7 +38,7 @@ std::string Eta(double seconds) {
 
 std::string FormatProgress(const ProgressState& state, int columns) {
   const double share = state.total > 0.0 ? std::clamp(state.done / state.total, 0.0, 1.0) : 0.0;
-  std::string right = fmt::format("{:3.0f} %", std::floor(100.0 * share));
+  std::string right = fmt::format("{:3.0f}%", std::floor(100.0 * share));
   if (state.done > 0.0 && state.seconds > 0.0) {
     if (!state.unit.empty()) {
       right += fmt::format("  {} {}/s", FormatNumber(state.done / state.seconds), state.unit);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <numeric>
 #include <utility>
 
 #include "report/text_width.h"
@@ -10,6 +11,8 @@ namespace tamis {
 namespace {
 
 constexpr int kGap = 2;
+/// No wrapped column is narrower.
+constexpr int kNarrowest = 24;
 
 std::string Repeat(std::string_view text, int times) {
   std::string out;
@@ -31,7 +34,7 @@ void Table::AddRow(std::vector<std::string> cells) {
 
 void Table::AddGap() { rows_.emplace_back(); }
 
-std::vector<int> Table::Widths() const {
+std::vector<int> Table::Widths(int columns) const {
   std::vector<int> widths;
   for (size_t c = 0; c < columns_.size(); ++c) {
     int width = DisplayWidth(columns_[c].title);
@@ -49,6 +52,11 @@ std::vector<int> Table::Widths() const {
     }
     widths[last] += std::max(0, DisplayWidth(columns_[first].group) - span);
     first = last + 1;
+  }
+  const int total =
+      std::accumulate(widths.begin(), widths.end(), kGap * (static_cast<int>(widths.size()) - 1));
+  if (total > columns && columns_.back().align == Column::Align::kLeft) {
+    widths.back() = std::max(std::min(widths.back(), kNarrowest), widths.back() - total + columns);
   }
   return widths;
 }
@@ -76,7 +84,7 @@ std::string Table::GroupLine(const std::vector<int>& widths) const {
 }
 
 std::string Table::Render(const Terminal& terminal) const {
-  const std::vector<int> widths = Widths();
+  const std::vector<int> widths = Widths(terminal.columns);
   std::string out;
   const bool grouped = std::any_of(columns_.begin(), columns_.end(),
                                    [](const Column& column) { return !column.group.empty(); });
@@ -97,8 +105,20 @@ std::string Table::Render(const Terminal& terminal) const {
   }
   out += terminal.Dim(rule) + '\n';
   for (const auto& row : rows_) {
-    if (!row.empty()) out += line([&](size_t c) { return row[c]; });
-    out += '\n';
+    if (row.empty()) {
+      out += '\n';
+      continue;
+    }
+    const std::vector<std::string> last = DisplayWidth(row.back()) > widths.back()
+                                              ? WrapText(row.back(), widths.back())
+                                              : std::vector<std::string>{row.back()};
+    for (size_t part = 0; part < last.size(); ++part) {
+      out += line([&](size_t c) {
+        if (c + 1 == columns_.size()) return last[part];
+        return part == 0 ? row[c] : std::string();
+      });
+      out += '\n';
+    }
   }
   return out;
 }

@@ -17,7 +17,9 @@ struct Column {
   std::string group = {};
 };
 
-/// Collects rows; renders them in columns as wide as their widest cell, two spaces apart.
+/// Collects rows; renders them in columns as wide as their widest cell, two spaces apart. Where
+/// that is too much for the terminal and the last column is a left-aligned one, its cells are
+/// wrapped.
 class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
@@ -30,7 +32,7 @@ class Table {
   std::string Render(const Terminal& terminal) const;
 
  private:
-  std::vector<int> Widths() const;
+  std::vector<int> Widths(int columns) const;
   std::string GroupLine(const std::vector<int>& widths) const;
 
   std::vector<Column> columns_;

@@ -34,14 +34,14 @@ std::string FormatCount(int64_t value) {
 
 std::string FormatPercent(double share) {
   if (!std::isfinite(share)) return "-";
-  if (share == 0.0) return "0 %";
-  if (share == 1.0) return "100 %";
+  if (share == 0.0) return "0%";
+  if (share == 1.0) return "100%";
   const double percent = 100.0 * share;
-  if (percent > 0.0 && percent < 0.05) return "<0.1 %";
+  if (percent > 0.0 && percent < 0.05) return "<0.1%";
   if (percent < 100.0 && percent >= 99.95) {
-    return percent >= 99.995 ? "<100 %" : fmt::format("{:.2f} %", percent);
+    return percent >= 99.995 ? "<100%" : fmt::format("{:.2f}%", percent);
   }
-  return fmt::format("{:.1f} %", percent);
+  return fmt::format("{:.1f}%", percent);
 }
 
 std::string FormatBytes(size_t bytes) {

@@ -15,7 +15,7 @@ std::string FormatNumber(double value);
 std::string FormatSmall(double value);
 /// "4,096".
 std::string FormatCount(int64_t value);
-/// "23.1 %" of 0.231. Just below or above a bound never rounds onto it: "<100 %", "<0.1 %".
+/// "23.1%" of 0.231. Just below or above a bound never rounds onto it: "<100%", "<0.1%".
 std::string FormatPercent(double share);
 /// "512 B", "94.0 MiB".
 std::string FormatBytes(size_t bytes);

@@ -84,6 +84,16 @@ TEST(Generate, PrefillsInChunks) {
   EXPECT_EQ(run.result.text, "b");
 }
 
+TEST(Generate, NoChunkOfAPromptHasOneToken) {
+  ScriptOptions options;
+  options.generate.max_tokens = 0;
+  options.generate.chunk = 4;
+  EXPECT_THAT(RunScript(std::vector<int32_t>(9, 0), {0}, options).steps, ElementsAre(4, 5));
+  EXPECT_THAT(RunScript({0}, {0}, options).steps, ElementsAre(1)) << "unless it is all there is";
+  options.generate.chunk = 2;
+  EXPECT_THAT(RunScript(std::vector<int32_t>(5, 0), {0}, options).steps, ElementsAre(2, 3));
+}
+
 TEST(Generate, StopTextAcrossTokensIsNeverShown) {
   ScriptOptions options;
   options.generate.stop = {"bcb"};
@@ -171,7 +181,7 @@ TEST(Generate, RefusesBadOptions) {
   negative.generate.max_tokens = -1;
   EXPECT_THROW(RunScript({0}, {0}, negative), Error);
   ScriptOptions chunk;
-  chunk.generate.chunk = 0;
+  chunk.generate.chunk = 1;
   EXPECT_THROW(RunScript({0}, {0}, chunk), Error);
 }
 

@@ -10,12 +10,12 @@ namespace {
 TEST(Progress, ShowsBarShareRateAndTimeLeft) {
   const ProgressState state{"reading", 1024, 4096, 2.0, "tokens"};
   EXPECT_EQ(FormatProgress(state, 70),
-            "reading  [███████                     ]   25 %  512 tokens/s  ETA 0:06");
+            "reading  [███████▎                     ]   25%  512 tokens/s  ETA 0:06");
 }
 
 TEST(Progress, KnowsNothingBeforeTheFirstStep) {
   EXPECT_EQ(FormatProgress({"reading", 0, 4096, 1.5, "tokens"}, 30),
-            "reading  [            ]    0 %");
+            "reading  [             ]    0%");
 }
 
 TEST(Progress, LongTimesHaveHours) {
@@ -28,7 +28,7 @@ TEST(Progress, NeverWiderThanTheTerminalNorPastTheEnd) {
   for (int columns = 8; columns < 120; ++columns) {
     EXPECT_LE(DisplayWidth(FormatProgress(state, columns)), columns);
   }
-  EXPECT_NE(FormatProgress(state, 100).find("100 %"), std::string::npos);
+  EXPECT_NE(FormatProgress(state, 100).find("100%"), std::string::npos);
 }
 
 TEST(Progress, SilentWhereStderrIsNoTerminal) {

@@ -35,6 +35,20 @@ TEST(Table, GroupsShareAHeading) {
             "x         9 %  0.12               1\n");
 }
 
+TEST(Table, ALastColumnOfTextIsWrapped) {
+  Table table({{"name"}, {"help", Align::kLeft}});
+  table.AddRow({"a", "one two three four five six seven"});
+  table.AddRow({"b", "short"});
+  Terminal terminal;
+  terminal.columns = 30;
+  EXPECT_EQ(table.Render(terminal),
+            "name  help\n"
+            "────  ────────────────────────\n"
+            "   a  one two three four five\n"
+            "      six seven\n"
+            "   b  short\n");
+}
+
 TEST(Table, ColourOnlyWhereTheTerminalHasIt) {
   Table table({{"a"}});
   table.AddRow({"1"});

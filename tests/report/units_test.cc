@@ -38,13 +38,13 @@ TEST(Units, CountsAreGrouped) {
 }
 
 TEST(Units, PercentsNeverRoundOntoABound) {
-  EXPECT_EQ(FormatPercent(0.2314), "23.1 %");
-  EXPECT_EQ(FormatPercent(1.0), "100 %");
-  EXPECT_EQ(FormatPercent(0.0), "0 %");
-  EXPECT_EQ(FormatPercent(0.9997), "99.97 %");
-  EXPECT_EQ(FormatPercent(0.999999), "<100 %");
-  EXPECT_EQ(FormatPercent(0.0001), "<0.1 %");
-  EXPECT_EQ(FormatPercent(-0.05), "-5.0 %");
+  EXPECT_EQ(FormatPercent(0.2314), "23.1%");
+  EXPECT_EQ(FormatPercent(1.0), "100%");
+  EXPECT_EQ(FormatPercent(0.0), "0%");
+  EXPECT_EQ(FormatPercent(0.9997), "99.97%");
+  EXPECT_EQ(FormatPercent(0.999999), "<100%");
+  EXPECT_EQ(FormatPercent(0.0001), "<0.1%");
+  EXPECT_EQ(FormatPercent(-0.05), "-5.0%");
 }
 
 TEST(Units, Bytes) {

@@ -1,0 +1,271 @@
+// tamis bench attention: dense against policies and block lists, on one layer's tensors.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "attention/cpu/peak.h"
+#include "base/check.h"
+#include "cli/bench_inputs.h"
+#include "cli/command.h"
+#include "cli/contender.h"
+#include "cli/flags.h"
+#include "cli/read_bandwidth.h"
+#include "report/compare_report.h"
+#include "report/progress.h"
+#include "report/samples.h"
+#include "report/table.h"
+#include "report/units.h"
+
+namespace tamis::cli {
+namespace {
+
+using Align = Column::Align;
+using Json = nlohmann::ordered_json;
+
+struct BenchAttentionOptions {
+  std::string device = "cpu";
+  std::string dtype = "f32";
+  int32_t q_heads = 32;
+  int32_t kv_heads = 8;
+  int32_t head_dim = 128;
+  std::vector<int32_t> lengths = {4096};
+  std::vector<std::string> policies;
+  std::vector<double> densities;
+  std::string phase = "prefill";
+  std::string inputs = "structured";
+  int repeats = 5;
+  MachineFlags machine;
+  JsonFlag json;
+};
+
+void DeclareBenchAttention(CLI::App& command, BenchAttentionOptions& options) {
+  const auto shape = [&](const char* name, int32_t& value, const char* help, int32_t most) {
+    command.add_option(name, value, help)
+        ->type_name("N")
+        ->check(CLI::Range(1, most))
+        ->group("Call");
+  };
+  shape("--q-heads", options.q_heads, "Query heads", 1024);
+  shape("--kv-heads", options.kv_heads, "KV heads; divides the query heads", 1024);
+  shape("--head-dim", options.head_dim, "Dimensions of a head: a multiple of 8 up to 256", 256);
+  command.add_option("--length", options.lengths, "Keys (and, in prefill, queries); several")
+      ->type_name("N...")
+      ->check(CLI::Range(1, 1 << 22))
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Call");
+  command.add_option("--dtype", options.dtype, "f32, bf16 or f16")
+      ->type_name("NAME")
+      ->group("Call");
+  command.add_option("--phase", options.phase, "prefill, or decode (one query)")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"prefill", "decode"}))
+      ->group("Call");
+  command
+      .add_option("--inputs", options.inputs,
+                  "structured (sinks, local band, stripes, needles) or gaussian")
+      ->type_name("NAME")
+      ->group("Call");
+  command
+      .add_option("--policy", options.policies,
+                  "Preset[,key=value...], file or inline JSON, beside dense; several")
+      ->type_name("SPEC...")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Against dense");
+  command
+      .add_option("--density", options.densities,
+                  "Random block lists of this density; several: --density .5 .25 .1")
+      ->type_name("X...")
+      ->check(CLI::Range(0.0, 1.0))
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->group("Against dense");
+  command.add_option("--repeats", options.repeats, "Timed samples; the median counts")
+      ->type_name("N")
+      ->check(CLI::Range(1, 10000))
+      ->group("Machine");
+  command.add_option("--device", options.device, "cpu")->type_name("NAME")->group("Machine");
+  options.machine.Declare(command);
+  options.json.Declare(command);
+  command.footer(
+      R"(GFLOP/s counts 4 x head_dim operations for every (query, key) pair visited; the peak is a
+register-only loop of the instruction that the kernels use, measured in the same run.
+
+Examples:
+  tamis bench attention --length 4096 16384 --policy xattention streaming
+  tamis bench attention --length 8192 --density 1 .5 .25 .1 --dtype bf16
+  tamis bench attention --phase decode --length 32768)");
+}
+
+/// What the machine can do, measured beside the calls.
+struct Limits {
+  double flops = 0.0;  ///< per second
+  double bytes_per_second = 0.0;
+};
+
+struct LengthResult {
+  int32_t length = 0;
+  std::vector<Contender> contenders;  ///< dense first
+};
+
+double Flops(const Contender& contender, int32_t head_dim) {
+  return 4.0 * head_dim * static_cast<double>(contender.counts.visited_pairs);
+}
+
+/// Bytes of keys and values that one decode call reads: every visited key once per KV head.
+double ReadBytes(const Contender& contender, const BenchShape& shape) {
+  const double keys = static_cast<double>(contender.counts.visited_pairs) /
+                      (static_cast<double>(shape.q_heads) / shape.kv_heads);
+  return 2.0 * shape.head_dim * static_cast<double>(SizeOf(shape.dtype)) * keys;
+}
+
+LengthResult Measure(const BenchShape& shape, const BenchAttentionOptions& options,
+                     const std::vector<NamedPolicy>& policies, const ExecutionContext& context) {
+  const BenchTensors tensors(shape, ParseBenchInputs(options.inputs), *context.pool);
+  const AttentionArguments arguments = tensors.arguments();
+  LengthResult result{shape.key_tokens, {}};
+  const auto samples = static_cast<double>(options.repeats) *
+                       static_cast<double>(1 + policies.size() + options.densities.size());
+  Progress progress(fmt::format("{} keys", FormatCount(shape.key_tokens)), samples);
+  result.contenders.push_back(PolicyContender({"dense", Policy::Dense()}, arguments, context));
+  for (const NamedPolicy& policy : policies) {
+    result.contenders.push_back(PolicyContender(policy, arguments, context));
+  }
+  for (const double density : options.densities) {
+    result.contenders.push_back(BlockListContender(density, arguments, context));
+  }
+  double done = 0.0;
+  TimeContenders(result.contenders, options.repeats, [&] { progress.Update(++done); });
+  return result;
+}
+
+std::string Text(const std::vector<LengthResult>& results, const BenchShape& shape,
+                 const Limits& limits, const Terminal& terminal) {
+  const bool decode = shape.phase == Phase::kDecode;
+  Table table({{"keys"},
+               {"attention", Align::kLeft},
+               {"time"},
+               {"±"},
+               {decode ? "GB/s" : "GFLOP/s"},
+               {decode ? "of memory" : "of peak"},
+               {"density"},
+               {"skipped"},
+               {"time/dense"},
+               {"select"}});
+  for (const LengthResult& result : results) {
+    if (&result != &results[0]) table.AddGap();
+    const double dense = Median(result.contenders[0].seconds);
+    for (const Contender& contender : result.contenders) {
+      const double seconds = Median(contender.seconds);
+      const double rate =
+          (decode ? ReadBytes(contender, shape) : Flops(contender, shape.head_dim)) / seconds;
+      const double limit = decode ? limits.bytes_per_second : limits.flops;
+      table.AddRow({FormatCount(result.length), contender.label, FormatSeconds(seconds),
+                    FormatPercent(0.5 * Spread(contender.seconds)), FormatNumber(rate / 1e9),
+                    FormatPercent(rate / limit), FormatPercent(contender.counts.density()),
+                    FormatPercent(contender.counts.skipped_share()),
+                    fmt::format("{:.3f}", seconds / dense), FormatPercent(contender.select_share)});
+    }
+  }
+  return table.Render(terminal);
+}
+
+Json ResultJson(const std::vector<LengthResult>& results, const BenchShape& shape,
+                const Limits& limits) {
+  Json rows = Json::array();
+  for (const LengthResult& result : results) {
+    const double dense = Median(result.contenders[0].seconds);
+    for (const Contender& contender : result.contenders) {
+      const double seconds = Median(contender.seconds);
+      const double flops = Flops(contender, shape.head_dim) / seconds;
+      rows.push_back({{"policy", contender.label},
+                      {"length", result.length},
+                      {"milliseconds", 1e3 * seconds},
+                      {"spread", Spread(contender.seconds)},
+                      {"gflops", flops / 1e9},
+                      {"peak_share", flops / limits.flops},
+                      {"gbytes_per_s", ReadBytes(contender, shape) / seconds / 1e9},
+                      {"density", contender.counts.density()},
+                      {"skipped_share", contender.counts.skipped_share()},
+                      {"kept_share", KeptShare(contender.counts)},
+                      {"ratio_to_dense", seconds / dense},
+                      {"select_share", contender.select_share},
+                      {"path", contender.path}});
+    }
+  }
+  return rows;
+}
+
+BenchShape Shape(const BenchAttentionOptions& options) {
+  const Device device = ParseDevice(options.device);
+  Require(device == Device::kCpu, "--device {}: this build runs attention on the CPU only; use cpu",
+          options.device);
+  BenchShape shape;
+  shape.q_heads = options.q_heads;
+  shape.kv_heads = options.kv_heads;
+  shape.head_dim = options.head_dim;
+  shape.dtype = ParseDType(options.dtype);
+  shape.phase = options.phase == "decode" ? Phase::kDecode : Phase::kPrefill;
+  Require(shape.q_heads % shape.kv_heads == 0,
+          "--kv-heads {} does not divide --q-heads {}; every KV head serves as many query heads",
+          shape.kv_heads, shape.q_heads);
+  Require(shape.head_dim % 8 == 0, "--head-dim {} is no multiple of 8", shape.head_dim);
+  return shape;
+}
+
+int RunBenchAttention(const BenchAttentionOptions& options) {
+  const std::optional<JsonSink> sink = options.json.Sink();
+  BenchShape shape = Shape(options);
+  ParseBenchInputs(options.inputs);
+  const std::vector<NamedPolicy> policies = ParsePolicies(options.policies);
+  ThreadPool pool(options.machine.threads);
+  const ExecutionContext context = options.machine.Context(pool);
+  const Limits limits{MeasurePeakFlops(context.isa.value_or(DetectCpuIsa()), shape.dtype, pool),
+                      MeasureReadBandwidth(pool)};
+
+  const bool human = !sink || !sink->to_stdout();
+  if (human) {
+    Print(fmt::format("{}; peak {} GFLOP/s, memory read {} GB/s\n", MachineSummary(pool.size()),
+                      FormatNumber(limits.flops / 1e9),
+                      FormatNumber(limits.bytes_per_second / 1e9)));
+  }
+  std::vector<LengthResult> results;
+  for (const int32_t length : options.lengths) {
+    shape.key_tokens = length;
+    shape.query_tokens = shape.phase == Phase::kDecode ? 1 : length;
+    results.push_back(Measure(shape, options, policies, context));
+  }
+  if (human) {
+    Print(fmt::format("causal {}, {}/{} heads of {}, {}, {} inputs, {}, median of {}\n\n",
+                      options.phase, shape.q_heads, shape.kv_heads, shape.head_dim,
+                      Name(shape.dtype), options.inputs, results[0].contenders[0].path,
+                      options.repeats));
+    Print(Text(results, shape, limits, Terminal::Of(STDOUT_FILENO)));
+  }
+  if (sink) {
+    Json json = Document("bench attention");
+    json.update(Json{{"device", "cpu"},
+                     {"cpu", CpuModelName()},
+                     {"threads", pool.size()},
+                     {"dtype", Name(shape.dtype)},
+                     {"q_heads", shape.q_heads},
+                     {"kv_heads", shape.kv_heads},
+                     {"head_dim", shape.head_dim},
+                     {"phase", options.phase},
+                     {"inputs", options.inputs},
+                     {"repeats", options.repeats},
+                     {"peak_gflops", limits.flops / 1e9},
+                     {"read_gbytes_per_s", limits.bytes_per_second / 1e9},
+                     {"rows", ResultJson(results, shape, limits)}});
+    sink->Write(json);
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void RegisterBenchAttention(CLI::App& bench, Action& action) {
+  AddCommand<BenchAttentionOptions>(bench, "attention", "Attention alone, on one layer's tensors",
+                                    action, RunBenchAttention, DeclareBenchAttention);
+}
+
+}  // namespace tamis::cli

@@ -1,0 +1,128 @@
+#include "cli/contender.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <random>
+
+#include "attention/tile_index_storage.h"
+#include "base/aligned_buffer.h"
+#include "report/compare_report.h"
+
+namespace tamis::cli {
+namespace {
+
+/// Samples shorter than this are mostly clock and scheduling noise.
+constexpr double kShortestSample = 0.01;
+constexpr int32_t kBlock = 128;
+
+double SecondsOf(const std::function<void()>& call, int64_t calls) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int64_t i = 0; i < calls; ++i) call();
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  return seconds.count() / static_cast<double>(calls);
+}
+
+AttentionCounts Sum(const std::vector<AttentionCounts>& counts) {
+  AttentionCounts sum;
+  for (const AttentionCounts& count : counts) sum += count;
+  return sum;
+}
+
+/// The random lists of one call.
+TileIndexStorage RandomLists(double density, const AttentionArguments& arguments) {
+  TileIndexShape shape;
+  shape.q_heads = arguments.q_heads;
+  shape.query_block = shape.key_block = kBlock;
+  shape.max_query_tokens = arguments.query_tokens;
+  shape.max_key_tokens = arguments.key_tokens;
+  TileIndexStorage index(shape);
+  std::mt19937_64 random(1);
+  const int32_t first_position = arguments.key_tokens - arguments.query_tokens;
+  for (int32_t head = 0; head < shape.q_heads; ++head) {
+    for (int32_t block = 0; block < shape.query_blocks(); ++block) {
+      const int32_t last_query =
+          std::min((block + 1) * kBlock, arguments.query_tokens) - 1 + first_position;
+      const int32_t diagonal = last_query / kBlock;
+      const int64_t row = shape.Row(0, head, block);
+      // A shuffle's first places; modulo keeps it the same with every standard library.
+      std::vector<int32_t> earlier(static_cast<size_t>(diagonal));
+      std::iota(earlier.begin(), earlier.end(), 0);
+      const auto wanted = static_cast<int32_t>(std::lround(density * (diagonal + 1)));
+      index.SetBlock(row, diagonal);
+      for (int32_t i = 0; i + 1 < std::min(wanted, diagonal + 1); ++i) {
+        const auto other = i + static_cast<int32_t>(random() % static_cast<uint64_t>(diagonal - i));
+        std::swap(earlier[i], earlier[other]);
+        index.SetBlock(row, earlier[i]);
+      }
+    }
+  }
+  return index;
+}
+
+}  // namespace
+
+Contender PolicyContender(const NamedPolicy& policy, const AttentionArguments& arguments,
+                          const ExecutionContext& context) {
+  const PolicyTarget target{
+      {"model.layers.0.self_attn"}, arguments.q_heads, arguments.kv_heads, arguments.head_dim};
+  PolicyAttention counted(policy.policy, target, context);
+  counted.Attend(0, arguments);
+  const PhaseStatistics statistics = counted.statistics().Total(arguments.phase);
+
+  Contender contender;
+  contender.label = policy.label;
+  contender.counts = statistics.counts;
+  contender.path = counted.path();
+  const auto timed = std::make_shared<PolicyAttention>(
+      policy.policy, target, context, PolicyAttentionOptions{.collect_counts = false});
+  contender.call = [timed, arguments] { timed->Attend(0, arguments); };
+  contender.call();
+  timed->ResetStatistics();
+  contender.call();  // warm: what selecting costs, beside attending
+  contender.select_share = SelectShare(timed->statistics().Total(arguments.phase));
+  return contender;
+}
+
+Contender BlockListContender(double density, const AttentionArguments& arguments,
+                             const ExecutionContext& context) {
+  const auto index = std::make_shared<TileIndexStorage>(RandomLists(density, arguments));
+  Contender contender;
+  contender.label = fmt::format("random blocks {}", density);
+  std::vector<AttentionCounts> counts(static_cast<size_t>(arguments.q_heads));
+  AttentionArguments counted = arguments;
+  counted.counts = counts.data();
+  const TileIndex view = index->view();
+  contender.path = Attend(counted, &view, {}, context).path;
+  contender.counts = Sum(counts);
+
+  const AttentionPlan plan = PlanAttention(arguments, &view.shape, {}, context);
+  const auto workspace = std::make_shared<AlignedBuffer>(plan.workspace_bytes);
+  contender.call = [index, workspace, plan, arguments, context] {
+    const TileIndex blocks = index->view();
+    RunAttention(plan, arguments, &blocks, {}, workspace->data(), context);
+  };
+  contender.call();
+  return contender;
+}
+
+void TimeContenders(std::vector<Contender>& contenders, int repeats,
+                    const std::function<void()>& on_sample) {
+  std::vector<int64_t> calls;
+  for (const Contender& contender : contenders) {
+    const double once = SecondsOf(contender.call, 1);
+    calls.push_back(std::max<int64_t>(1, std::llround(kShortestSample / std::max(once, 1e-7))));
+  }
+  for (int repeat = 0; repeat < repeats; ++repeat) {
+    for (size_t i = 0; i < contenders.size(); ++i) {
+      const size_t c = repeat % 2 == 0 ? i : contenders.size() - 1 - i;
+      contenders[c].seconds.push_back(SecondsOf(contenders[c].call, calls[c]));
+      on_sample();
+    }
+  }
+}
+
+}  // namespace tamis::cli
