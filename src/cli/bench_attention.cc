@@ -195,7 +195,8 @@ Json ResultJson(const std::vector<LengthResult>& results, const BenchShape& shap
   return rows;
 }
 
-BenchShape Shape(const BenchAttentionOptions& options) {
+/// One a length.
+std::vector<BenchShape> Shapes(const BenchAttentionOptions& options) {
   const Device device = ParseDevice(options.device);
   Require(device == Device::kCpu, "--device {}: this build runs attention on the CPU only; use cpu",
           options.device);
@@ -209,16 +210,24 @@ BenchShape Shape(const BenchAttentionOptions& options) {
           "--kv-heads {} does not divide --q-heads {}; every KV head serves as many query heads",
           shape.kv_heads, shape.q_heads);
   Require(shape.head_dim % 8 == 0, "--head-dim {} is no multiple of 8", shape.head_dim);
-  return shape;
+  std::vector<BenchShape> shapes;
+  for (const int32_t length : options.lengths) {
+    shape.key_tokens = length;
+    shape.query_tokens = shape.phase == Phase::kDecode ? 1 : length;
+    BenchTensors::CheckMemory(shape);
+    shapes.push_back(shape);
+  }
+  return shapes;
 }
 
 int RunBenchAttention(const BenchAttentionOptions& options) {
   const std::optional<JsonSink> sink = options.json.Sink();
-  BenchShape shape = Shape(options);
+  const std::vector<BenchShape> shapes = Shapes(options);
   ParseBenchInputs(options.inputs);
   const std::vector<NamedPolicy> policies = ParsePolicies(options.policies);
   ThreadPool pool(options.machine.threads);
   const ExecutionContext context = options.machine.Context(pool);
+  const BenchShape& shape = shapes[0];
   const Limits limits{MeasurePeakFlops(context.isa.value_or(DetectCpuIsa()), shape.dtype, pool),
                       MeasureReadBandwidth(pool)};
 
@@ -229,10 +238,8 @@ int RunBenchAttention(const BenchAttentionOptions& options) {
                       FormatNumber(limits.bytes_per_second / 1e9)));
   }
   std::vector<LengthResult> results;
-  for (const int32_t length : options.lengths) {
-    shape.key_tokens = length;
-    shape.query_tokens = shape.phase == Phase::kDecode ? 1 : length;
-    results.push_back(Measure(shape, options, policies, context));
+  for (const BenchShape& each : shapes) {
+    results.push_back(Measure(each, options, policies, context));
   }
   if (human) {
     Print(fmt::format("causal {}, {}/{} heads of {}, {}, {} inputs, {}, median of {}\n\n",

@@ -113,14 +113,6 @@ void StructuredKey(const BenchShape& shape, int32_t head, int32_t position,
   AddTopic(head, block, structure.amplitude(9.0), structure.topics(), values);
 }
 
-void CheckMemory(double bytes) {
-  const double memory =
-      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
-  Require(bytes < 0.8 * memory,
-          "Q, K, V and O need {} and this machine has {}; give a shorter --length or fewer heads",
-          FormatBytes(static_cast<size_t>(bytes)), FormatBytes(static_cast<size_t>(memory)));
-}
-
 }  // namespace
 
 BenchInputs ParseBenchInputs(std::string_view name) {
@@ -129,11 +121,22 @@ BenchInputs ParseBenchInputs(std::string_view name) {
   Fail("unknown inputs '{}'; use structured or gaussian", name);
 }
 
+void BenchTensors::CheckMemory(const BenchShape& shape) {
+  const double element = static_cast<double>(SizeOf(shape.dtype)) * shape.head_dim;
+  const double bytes = 2.0 * element * shape.q_heads * shape.query_tokens +
+                       2.0 * element * shape.kv_heads * shape.key_tokens;
+  const double memory =
+      static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+  Require(bytes < 0.8 * memory,
+          "Q, K, V and O of {} keys need {} and this machine has {}; give a shorter --length or "
+          "fewer heads",
+          shape.key_tokens, FormatBytes(static_cast<size_t>(bytes)),
+          FormatBytes(static_cast<size_t>(memory)));
+}
+
 BenchTensors::BenchTensors(const BenchShape& shape, BenchInputs inputs, ThreadPool& pool)
     : shape_(shape) {
-  const double element = static_cast<double>(SizeOf(shape.dtype)) * shape.head_dim;
-  CheckMemory(2.0 * element * shape.q_heads * shape.query_tokens +
-              2.0 * element * shape.kv_heads * shape.key_tokens);
+  CheckMemory(shape);
   const auto fill = [&](Kind kind, AlignedBuffer& buffer, int32_t heads, int32_t rows,
                         int32_t first_position) {
     const size_t row_bytes = SizeOf(shape.dtype) * static_cast<size_t>(shape.head_dim);

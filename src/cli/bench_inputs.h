@@ -35,7 +35,8 @@ struct BenchShape {
 /// every machine and number of threads.
 class BenchTensors {
  public:
-  /// Throws Error where they do not fit this machine's memory.
+  /// Throws Error where tensors of this shape do not fit this machine's memory.
+  static void CheckMemory(const BenchShape& shape);
   BenchTensors(const BenchShape& shape, BenchInputs inputs, ThreadPool& pool);
   AttentionArguments arguments() const;
 

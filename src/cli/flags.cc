@@ -143,20 +143,17 @@ std::string Session::Summary() const {
 }
 
 void JsonFlag::Declare(CLI::App& command) {
-  option = command
-               .add_option("--json", value,
-                           "One JSON document on stdout, or in FILE beside the usual output")
-               ->type_name("[FILE]")
-               ->expected(0, 1)
-               ->group("Output");
+  option =
+      command
+          .add_option("--json", value, "Print one JSON document instead (-), or write it to FILE")
+          ->type_name("[FILE]")
+          ->expected(0, 1)
+          ->group("Output");
 }
 
 std::optional<JsonSink> JsonFlag::Sink() const {
   if (option->count() == 0) return std::nullopt;
-  // Without a file CLI11 hands over its stand-in for "no value".
-  const bool given = !option->results().empty() && !value.empty() && !value[0].empty() &&
-                     option->results()[0] != "{}";
-  return JsonSink(given ? value[0] : "-");
+  return JsonSink(value);
 }
 
 NamedPolicy ParsePolicy(const std::string& argument, const std::vector<std::string>& settings) {

@@ -61,7 +61,7 @@ struct Session {
 
 /// --json [FILE].
 struct JsonFlag {
-  std::vector<std::string> value;
+  std::string value = "-";  ///< what --json without a file means: stdout
   CLI::Option* option = nullptr;
 
   void Declare(CLI::App& command);

@@ -35,7 +35,7 @@ size_t LastSentenceEnd(std::string_view text, size_t from) {
   constexpr std::string_view kClosers[] = {"\"", "'", ")", "]", "_", "”", "’", "」"};
   size_t best = 0;
   for (const std::string_view stop : kStops) {
-    for (size_t at = text.rfind(stop); at != std::string_view::npos && at >= from;
+    for (size_t at = text.rfind(stop); at != std::string_view::npos && at + stop.size() > from;
          at = at == 0 ? std::string_view::npos : text.rfind(stop, at - 1)) {
       size_t end = at + stop.size();
       for (bool closed = true; closed;) {

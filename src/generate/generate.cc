@@ -108,7 +108,7 @@ GenerateResult Generate(Model& model, const Tokenizer& tokenizer, KvCache& cache
 
   const int64_t hidden_size = model.config().hidden;
   const auto total = static_cast<int32_t>(prompt.size());
-  std::vector<float> hidden(NextChunk(total, options.chunk) * hidden_size);
+  std::vector<float> hidden(std::min<int64_t>(total, int64_t{options.chunk} + 1) * hidden_size);
   std::vector<float> logits(model.config().vocab);
 
   const Clock::time_point start = Clock::now();
