@@ -26,8 +26,8 @@ constexpr std::string_view kTexts[] = {
     R"({})",
 
     R"({"default": {
-         "prefill": {"skip_softmax": {"threshold": 0.001}},
-         "decode": {"skip_softmax": {"threshold": 0.0001}}}})",
+         "prefill": {"skip_softmax": {"threshold": 0.01}},
+         "decode": {"skip_softmax": {"threshold": 0.001}}}})",
 
     R"({"default": {"prefill": {"n_of_m": {"n": 2, "m": 4, "recent_tokens": 64}}}})",
 

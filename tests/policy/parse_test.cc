@@ -373,6 +373,8 @@ TEST(PolicyPresets, HoldWhatTheyPromise) {
     EXPECT_EQ(document("streaming").phase(phase).selector->type, "streaming");
     EXPECT_EQ(document("skip-softmax").phase(phase).skip_softmax->geometry, DefaultGeometry(phase));
   }
+  EXPECT_EQ(document("skip-softmax").prefill.skip_softmax->threshold, 0.01);
+  EXPECT_EQ(document("skip-softmax").decode.skip_softmax->threshold, 0.001);
   const Policy::Document sparse24 = document("SPARSE24_TRITON");
   EXPECT_EQ(sparse24.entries[0].prefill->n_of_m, (NOfMSpec{2, 4, 0, 0, true}));
   EXPECT_TRUE(sparse24.prefill.IsDense());
