@@ -100,19 +100,23 @@ void Linear::RunDirect(const Job& job) {
     }
     std::fill(row + job.columns, row + stride, 0.0f);
   }
-  pool_.ParallelFor(static_cast<int64_t>(job.panels.size()), [&](int64_t item, int worker) {
-    const Panel& panel = job.panels[item];
+  // A worker takes panels in runs: neighbours lie one after the other in memory.
+  const auto panels = static_cast<int64_t>(job.panels.size());
+  const int64_t run = (panels - 1) / (kItemsPerWorker * pool_.size()) + 1;
+  pool_.ParallelFor((panels - 1) / run + 1, [&](int64_t item, int worker) {
     auto* products = workers_[worker].products.as<float>();
-    for (int i = 0; i < 2; ++i) {
-      const PanelSource& source = panel.sources[i];
-      if (source.count == 0) continue;
-      const RowPointers pointers(source);
-      kernels_.dot[static_cast<int>(source.weight->type)](
-          pointers.rows, source.count, job.columns, wide_.as<float>(),
-          RoundUp(job.columns, kColumnStep), static_cast<int>(job.rows), products + panel.offset(i),
-          panel.features());
+    for (int64_t p = item * run; p < std::min(panels, (item + 1) * run); ++p) {
+      const Panel& panel = job.panels[p];
+      for (int i = 0; i < 2; ++i) {
+        const PanelSource& source = panel.sources[i];
+        if (source.count == 0) continue;
+        const RowPointers pointers(source);
+        kernels_.dot[static_cast<int>(source.weight->type)](
+            pointers.rows, source.count, job.columns, wide, stride, static_cast<int>(job.rows),
+            products + panel.offset(i), panel.features());
+      }
+      job.epilogue({p, 0, job.rows, products, panel.features()});
     }
-    job.epilogue({item, 0, job.rows, products, panel.features()});
   });
 }
 

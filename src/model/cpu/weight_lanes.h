@@ -13,14 +13,16 @@
 namespace tamis {
 namespace {
 
-// Expand(row, column, a, b) sets a and b to values [column, column + 16) and the 16 after them;
-// column is a multiple of 32. kElementBytes: of plain formats, whose rows may end anywhere; 0 for
-// formats in blocks, whose rows are whole blocks.
+// Offset(column) is where in a row's bytes column's block begins. Expand(row, column, a, b) sets a
+// and b to values [column, column + 16) and the 16 after them; column is a multiple of 32.
+// kElementBytes: of plain formats, whose rows may end anywhere; 0 for formats in blocks, whose rows
+// are whole blocks.
 
 struct PlainF32 {
   static constexpr int kElementBytes = 4;
+  static int64_t Offset(int64_t column) { return 4 * column; }
   static void Expand(const uint8_t* row, int64_t column, Lanes& a, Lanes& b) {
-    const auto* values = reinterpret_cast<const float*>(row + 4 * column);
+    const auto* values = reinterpret_cast<const float*>(row + Offset(column));
     a = Load(values);
     b = Load(values + 16);
   }
@@ -28,25 +30,28 @@ struct PlainF32 {
 
 struct PlainF16 {
   static constexpr int kElementBytes = 2;
+  static int64_t Offset(int64_t column) { return 2 * column; }
   static void Expand(const uint8_t* row, int64_t column, Lanes& a, Lanes& b) {
-    a = FromHalf(row + 2 * column);
-    b = FromHalf(row + 2 * column + 32);
+    a = FromHalf(row + Offset(column));
+    b = FromHalf(row + Offset(column) + 32);
   }
 };
 
 struct PlainBF16 {
   static constexpr int kElementBytes = 2;
+  static int64_t Offset(int64_t column) { return 2 * column; }
   static void Expand(const uint8_t* row, int64_t column, Lanes& a, Lanes& b) {
-    a = FromBFloat16(row + 2 * column);
-    b = FromBFloat16(row + 2 * column + 32);
+    a = FromBFloat16(row + Offset(column));
+    b = FromBFloat16(row + Offset(column) + 32);
   }
 };
 
 // Scale, then 32 signed bytes.
 struct BlockQ8_0 {
   static constexpr int kElementBytes = 0;
+  static int64_t Offset(int64_t column) { return column / 32 * 34; }
   static void Expand(const uint8_t* row, int64_t column, Lanes& a, Lanes& b) {
-    const uint8_t* block = row + column / 32 * 34;
+    const uint8_t* block = row + Offset(column);
     const Lanes scale = Broadcast(HeaderHalf(block));
     a = Mul(FromSigned(LoadBytes(block + 2)), scale);
     b = Mul(FromSigned(LoadBytes(block + 18)), scale);
@@ -56,8 +61,9 @@ struct BlockQ8_0 {
 // Scale, then 16 bytes: low nibbles first, then the high ones; d (q - 8).
 struct BlockQ4_0 {
   static constexpr int kElementBytes = 0;
+  static int64_t Offset(int64_t column) { return column / 32 * 18; }
   static void Expand(const uint8_t* row, int64_t column, Lanes& a, Lanes& b) {
-    const uint8_t* block = row + column / 32 * 18;
+    const uint8_t* block = row + Offset(column);
     const float scale = HeaderHalf(block);
     LookUpNibbles(LinearTable(scale, -8.0f * scale), LoadBytes(block + 2), a, b);
   }
@@ -66,8 +72,9 @@ struct BlockQ4_0 {
 // Scale and minimum, then nibbles as Q4_0; d q + m.
 struct BlockQ4_1 {
   static constexpr int kElementBytes = 0;
+  static int64_t Offset(int64_t column) { return column / 32 * 20; }
   static void Expand(const uint8_t* row, int64_t column, Lanes& a, Lanes& b) {
-    const uint8_t* block = row + column / 32 * 20;
+    const uint8_t* block = row + Offset(column);
     LookUpNibbles(LinearTable(HeaderHalf(block), HeaderHalf(block + 2)), LoadBytes(block + 4), a,
                   b);
   }
@@ -78,8 +85,9 @@ struct BlockQ4_1 {
 // runs 0 and 2 share bytes, as do 1 and 3; the pairs of all four share bytes.
 struct BlockQ6_K {
   static constexpr int kElementBytes = 0;
+  static int64_t Offset(int64_t column) { return column / 256 * 210; }
   static void Expand(const uint8_t* row, int64_t column, Lanes& a, Lanes& b) {
-    const uint8_t* block = row + column / 256 * 210;
+    const uint8_t* block = row + Offset(column);
     const int64_t half = column / 128 % 2;
     const int64_t run = column / 32 % 4;
     const uint8_t* nibbles = block + 64 * half + 32 * (run % 2);
