@@ -80,9 +80,9 @@ size_t Decoder::scratch_bytes() const {
   return bytes;
 }
 
-std::vector<Decoder::Step> Decoder::CheckedSteps(std::span<const SequenceStep> steps) const {
+void Decoder::CheckSteps(std::span<const SequenceStep> steps) {
   Require(!steps.empty(), "a forward pass without sequences; give at least one");
-  std::vector<Step> checked;
+  steps_.clear();
   int64_t rows = 0;
   for (const SequenceStep& step : steps) {
     Require(!step.tokens.empty(), "a sequence without tokens; give at least one token");
@@ -98,16 +98,15 @@ std::vector<Decoder::Step> Decoder::CheckedSteps(std::span<const SequenceStep> s
             "a KV cache of another model; make it with this model's NewCache");
     Require(cache->dtype() == dtype_, "a KV cache in {} for a model that runs in {}; use the same",
             Name(cache->dtype()), Name(dtype_));
-    for (const Step& other : checked) {
+    for (const Step& other : steps_) {
       Require(other.cache != cache, "two sequences of a pass share a KV cache; give each its own");
     }
     constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max() / 2;
     Require(static_cast<int64_t>(step.tokens.size()) <= kMaxRows - rows,
             "more than {} tokens in one pass; use smaller chunks", kMaxRows);
-    checked.push_back({cache, step.tokens.data(), static_cast<int32_t>(step.tokens.size()), rows});
+    steps_.push_back({cache, step.tokens.data(), static_cast<int32_t>(step.tokens.size()), rows});
     rows += static_cast<int64_t>(step.tokens.size());
   }
-  return checked;
 }
 
 void Decoder::ReserveScratch(int64_t rows) {
@@ -132,36 +131,37 @@ void Decoder::ReserveScratch(int64_t rows) {
   }
 }
 
-void Decoder::ForRows(int64_t rows, const std::function<void(int64_t, int64_t)>& task) {
+template <typename Task>
+void Decoder::ForRows(int64_t rows, const Task& task) {
   const int64_t runs = (rows + kRowRun - 1) / kRowRun;
-  pool_.ParallelFor(runs, [&](int64_t run, int) {
+  const auto run_rows = [&](int64_t run, int) {
     task(run * kRowRun, std::min(kRowRun, rows - run * kRowRun));
-  });
+  };
+  pool_.ParallelFor(runs, std::ref(run_rows));
 }
 
 void Decoder::Forward(std::span<const SequenceStep> steps, PolicyAttention& attention,
                       float* hidden) {
-  const std::vector<Step> checked = CheckedSteps(steps);
-  const int64_t rows = checked.back().first_row + checked.back().count;
-  for (const Step& step : checked) step.cache->Reserve(step.count);
+  CheckSteps(steps);
+  const int64_t rows = steps_.back().first_row + steps_.back().count;
+  for (const Step& step : steps_) step.cache->Reserve(step.count);
   ReserveScratch(rows);
   try {
-    RunLayers(checked, rows, attention, hidden);
+    RunLayers(rows, attention, hidden);
   } catch (...) {
-    for (const Step& step : checked) step.cache->Discard();
+    for (const Step& step : steps_) step.cache->Discard();
     throw;
   }
-  for (const Step& step : checked) step.cache->Advance(step.count);
+  for (const Step& step : steps_) step.cache->Advance(step.count);
 }
 
-void Decoder::RunLayers(std::span<const Step> steps, int64_t rows, PolicyAttention& attention,
-                        float* hidden) {
-  Embed(steps, hidden);
+void Decoder::RunLayers(int64_t rows, PolicyAttention& attention, float* hidden) {
+  Embed(hidden);
   for (int32_t i = 0; i < config().layers; ++i) {
     const DecoderLayer& layer = *weights_.layers[i];
     Normalize(hidden, rows, layer.attention_norm, normed_.data(), linear_.activations());
     ProjectHeads(layer, rows);
-    Attend(i, steps, attention);
+    Attend(i, attention);
     const bool widen = linear_.activations() == StoreAs::kF32RoundedToBF16;
     if (widen) {
       const Timer timer(times_.other);
@@ -177,11 +177,11 @@ void Decoder::RunLayers(std::span<const Step> steps, int64_t rows, PolicyAttenti
   Normalize(hidden, rows, weights_.final_norm, hidden, StoreAs::kF32);
 }
 
-void Decoder::Embed(std::span<const Step> steps, float* hidden) {
+void Decoder::Embed(float* hidden) {
   const Timer timer(times_.other);
   const int64_t size = config().hidden;
   const int64_t half = config().head_dim / 2;
-  for (const Step& step : steps) {
+  for (const Step& step : steps_) {
     ForRows(step.count, [&](int64_t first, int64_t count) {
       for (int64_t i = first; i < first + count; ++i) {
         const int64_t row = step.first_row + i;
@@ -242,12 +242,12 @@ void Decoder::ProjectHeads(const DecoderLayer& layer, int64_t rows) {
   linear_.Run(normed_.data(), rows, layer.heads, std::ref(finish));
 }
 
-void Decoder::Attend(int32_t layer, std::span<const Step> steps, PolicyAttention& attention) {
+void Decoder::Attend(int32_t layer, PolicyAttention& attention) {
   const Timer timer(times_.attention);
   const int64_t q_size = int64_t{config().q_heads} * config().head_dim;
   const int64_t kv_size = int64_t{config().kv_heads} * config().head_dim;
   const auto element = static_cast<int64_t>(SizeOf(dtype_));
-  for (const Step& step : steps) {
+  for (const Step& step : steps_) {
     step.cache->Append(layer, step.count, k_.as<uint8_t>() + step.first_row * kv_size * element,
                        v_.as<uint8_t>() + step.first_row * kv_size * element);
     const Strides strides = {.batch = 0, .row = q_size, .head = config().head_dim};

@@ -44,13 +44,13 @@ class Decoder final : public Model {
   };
 
   CacheGeometry geometry() const;
-  std::vector<Step> CheckedSteps(std::span<const SequenceStep> steps) const;
+  /// Fills steps_. Throws Error for what cannot run.
+  void CheckSteps(std::span<const SequenceStep> steps);
   void ReserveScratch(int64_t rows);
-  void RunLayers(std::span<const Step> steps, int64_t rows, PolicyAttention& attention,
-                 float* hidden);
-  void Embed(std::span<const Step> steps, float* hidden);
+  void RunLayers(int64_t rows, PolicyAttention& attention, float* hidden);
+  void Embed(float* hidden);
   void ProjectHeads(const DecoderLayer& layer, int64_t rows);
-  void Attend(int32_t layer, std::span<const Step> steps, PolicyAttention& attention);
+  void Attend(int32_t layer, PolicyAttention& attention);
   void FeedForward(const DecoderLayer& layer, int64_t rows, float* hidden);
   /// hidden += x W^T
   void AddProduct(const void* x, const PanelSet& panels, int64_t rows, float* hidden);
@@ -58,7 +58,8 @@ class Decoder final : public Model {
                  StoreAs as);
   /// Calls task(first, count) for runs of rows that cover [0, rows), on all workers where the
   /// work is worth waking them.
-  void ForRows(int64_t rows, const std::function<void(int64_t first, int64_t count)>& task);
+  template <typename Task>
+  void ForRows(int64_t rows, const Task& task);
 
   std::unique_ptr<Checkpoint> checkpoint_;
   DType dtype_;
@@ -69,6 +70,7 @@ class Decoder final : public Model {
   Linear linear_;
   size_t weight_bytes_;
   ForwardTimes times_;
+  std::vector<Step> steps_;  // of the running pass
 
   // Scratch of a pass, one row a token. q, k, v and the attention's output are in dtype_,
   // activations as linear_ wants them.

@@ -103,7 +103,7 @@ void Linear::RunDirect(const Job& job) {
   // A worker takes panels in runs: neighbours lie one after the other in memory.
   const auto panels = static_cast<int64_t>(job.panels.size());
   const int64_t run = (panels - 1) / (kItemsPerWorker * pool_.size()) + 1;
-  pool_.ParallelFor((panels - 1) / run + 1, [&](int64_t item, int worker) {
+  const auto task = [&](int64_t item, int worker) {
     auto* products = workers_[worker].products.as<float>();
     for (int64_t p = item * run; p < std::min(panels, (item + 1) * run); ++p) {
       const Panel& panel = job.panels[p];
@@ -117,7 +117,8 @@ void Linear::RunDirect(const Job& job) {
       }
       job.epilogue({p, 0, job.rows, products, panel.features()});
     }
-  });
+  };
+  pool_.ParallelFor((panels - 1) / run + 1, std::ref(task));
 }
 
 void Linear::RunExpanded(const Job& job) {
@@ -132,7 +133,7 @@ void Linear::RunExpanded(const Job& job) {
     if (job.rows >= kRowBlock) gemm_.Prepare(kRowBlock, job.columns, panel.features());
     gemm_.Prepare(last_rows, job.columns, panel.features());
   }
-  pool_.ParallelFor(panels * parts, [&](int64_t item, int worker) {
+  const auto task = [&](int64_t item, int worker) {
     const Panel& panel = job.panels[item / parts];
     const int64_t begin = item % parts * part_rows;
     const int64_t end = std::min(begin + part_rows, job.rows);
@@ -147,7 +148,8 @@ void Linear::RunExpanded(const Job& job) {
       gemm_.Run(product, x, own.panel.data(), own.products.as<float>(), worker);
       job.epilogue({item / parts, row, rows, own.products.as<float>(), panel.features()});
     }
-  });
+  };
+  pool_.ParallelFor(panels * parts, std::ref(task));
 }
 
 void Linear::Expand(const Panel& panel, void* target) const {

@@ -1,13 +1,18 @@
 #include "model/panel_gemm.h"
 
-#include <omp.h>
-
 #include <dnnl.hpp>
 #include <map>
 #include <tuple>
 #include <vector>
 
 #include "base/aligned_buffer.h"
+
+// Debian's oneDNN runs on GNU's OpenMP runtime, whichever compiler builds us and whether or not it
+// has an omp.h.
+extern "C" {
+int omp_get_max_threads();
+void omp_set_num_threads(int threads);
+}
 
 namespace tamis {
 

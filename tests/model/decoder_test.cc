@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <random>
 #include <vector>
 
 #include "model/checkpoint/test_model.h"
+#include "model/count_allocations.h"
 #include "model/naive_decoder.h"
 #include "tamis/error.h"
 
@@ -279,6 +279,24 @@ TEST(DecoderStateTest, ScratchStaysOnceWarmAndTimesAddUp) {
   for (int i = 0; i < 5; ++i) running.Read(*cache, Tokens(1 + 20 * (i % 2), 13));
   EXPECT_EQ(running.model.scratch_bytes(), warm);
   EXPECT_GT(running.model.weight_bytes(), 0u);
+}
+
+TEST(DecoderStateTest, GeneratingATokenAllocatesNothingOnceWarm) {
+  for (const DType dtype : kDTypes) {
+    Running running(Llama(), dtype);
+    const auto cache = running.Cache(dtype);
+    running.Read(*cache, Tokens(60, 15));
+    std::vector<float> hidden(64), logits(64);
+    const int32_t token = 3;
+    const SequenceStep step{{&token, 1}, cache.get()};
+    int64_t before = 0;
+    for (int i = 0; i < 8; ++i) {
+      if (i == 2) before = testing::Allocations();
+      running.model.Forward({&step, 1}, running.attention, hidden.data());
+      running.model.Logits(hidden.data(), 1, logits.data());
+    }
+    EXPECT_EQ(testing::Allocations(), before) << Name(dtype);
+  }
 }
 
 TEST(DecoderStateTest, NamesAttentionModulesAsHuggingFaceDoes) {
