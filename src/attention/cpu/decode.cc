@@ -10,17 +10,24 @@ namespace {
 /// Scores and partial results of a wave of units; a unit that needs more is a wave alone.
 constexpr size_t kWaveBytes = size_t{64} << 20;
 
+/// One split of a unit of the wave.
+struct Item {
+  int32_t unit;
+  int32_t split;
+};
+
 /// A unit in the current wave.
 struct Unit {
   int32_t b;
   int32_t kv_head;
   int32_t first_query;
   int32_t steps;
-  int64_t first_split;  ///< in the wave
-  size_t offset;        ///< of its storage
+  size_t offset;  ///< of its storage
 };
 
-int32_t SplitsOf(int32_t steps) { return (steps + kSplitSteps - 1) / kSplitSteps; }
+int32_t SplitsOf(int64_t steps) {
+  return static_cast<int32_t>((steps + kSplitSteps - 1) / kSplitSteps);
+}
 
 class Decode {
  public:
@@ -35,6 +42,7 @@ class Decode {
     DecodeStorage(shape_, most_steps, one);
     wave_bytes_ = std::max(one.bytes(), std::min(kWaveBytes, one.bytes() * units));
     units_ = carver.Take<Unit>(units);
+    items_ = carver.Take<Item>(units * SplitsOf(most_steps));
     storage_ = carver.Take<char>(static_cast<int64_t>(wave_bytes_));
     scratch_ = carver.Take<DecodeScratch>(workers);
     for (int32_t worker = 0; worker < workers; ++worker) {
@@ -48,8 +56,8 @@ class Decode {
     for (int32_t b = 0; b < a.batch; ++b) {
       const SequenceView sequence(a, b);
       if (sequence.phase() != Phase::kDecode) continue;
-      for (int32_t kv_head = 0; kv_head < a.kv_heads; ++kv_head) {
-        for (int32_t query = 0; query < sequence.queries(); query += shape_.queries) {
+      for (int32_t query = 0; query < sequence.queries(); query += shape_.queries) {
+        for (int32_t kv_head = 0; kv_head < a.kv_heads; ++kv_head) {
           AddUnit(sequence, b, kv_head, query);
         }
       }
@@ -68,9 +76,7 @@ class Decode {
                              .kv_head = kv_head,
                              .first_query = first_query,
                              .steps = steps,
-                             .first_split = split_count_,
                              .offset = used_bytes_};
-    split_count_ += SplitsOf(steps);
     used_bytes_ += size.bytes();
     most_splits_ = std::max(most_splits_, SplitsOf(steps));
   }
@@ -87,32 +93,43 @@ class Decode {
         });
       });
     } else {
-      call_.pool->ParallelFor(split_count_, [this](int64_t item, int worker) {
-        const Unit& unit = UnitOf(item);
-        WithUnit(unit, worker, [&](DecodeUnit& work) {
-          work.Score(static_cast<int32_t>(item - unit.first_split));
-        });
+      ListItems();
+      call_.pool->ParallelFor(item_count_, [this](int64_t item, int worker) {
+        WithUnit(units_[items_[item].unit], worker,
+                 [&](DecodeUnit& work) { work.Score(items_[item].split); });
       });
-      call_.pool->ParallelFor(split_count_, [this](int64_t item, int worker) {
-        const Unit& unit = UnitOf(item);
-        WithUnit(unit, worker, [&](DecodeUnit& work) {
-          work.Weigh(static_cast<int32_t>(item - unit.first_split));
-        });
+      call_.pool->ParallelFor(item_count_, [this](int64_t item, int worker) {
+        WithUnit(units_[items_[item].unit], worker,
+                 [&](DecodeUnit& work) { work.Weigh(items_[item].split); });
       });
       call_.pool->ParallelFor(unit_count_, [this](int64_t unit, int worker) {
         WithUnit(units_[unit], worker, [](DecodeUnit& work) { work.Merge(); });
       });
     }
     unit_count_ = 0;
-    split_count_ = 0;
     used_bytes_ = 0;
     most_splits_ = 0;
   }
 
-  const Unit& UnitOf(int64_t split) const {
-    return *(std::upper_bound(units_, units_ + unit_count_, split,
-                              [](int64_t s, const Unit& u) { return s < u.first_split; }) -
-             1);
+  /// The KV heads of a sequence take the same keys one after the other: where they lie side by
+  /// side in memory, what hardware prefetches past one head is what the next one reads.
+  void ListItems() {
+    item_count_ = 0;
+    for (int64_t first = 0, last = 0; first < unit_count_; first = last) {
+      const auto same = [&](const Unit& u) {
+        return u.b == units_[first].b && u.first_query == units_[first].first_query;
+      };
+      int32_t splits = 0;
+      for (; last < unit_count_ && same(units_[last]); ++last) {
+        splits = std::max(splits, SplitsOf(units_[last].steps));
+      }
+      for (int32_t split = 0; split < splits; ++split) {
+        for (int64_t unit = first; unit < last; ++unit) {
+          if (split >= SplitsOf(units_[unit].steps)) continue;
+          items_[item_count_++] = {static_cast<int32_t>(unit), split};
+        }
+      }
+    }
   }
 
   template <typename Work>
@@ -128,10 +145,11 @@ class Decode {
   DecodeShape shape_;
   size_t wave_bytes_ = 0;
   Unit* units_;
+  Item* items_;  // in the order they run
   char* storage_;
   DecodeScratch* scratch_;  // by worker
 
-  int64_t unit_count_ = 0, split_count_ = 0;
+  int64_t unit_count_ = 0, item_count_ = 0;
   size_t used_bytes_ = 0;
   int32_t most_splits_ = 0;
 };

@@ -199,8 +199,7 @@ void DecodeUnit::AdjustScores(const StepKeys& step, int32_t s, int32_t row) {
 void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile) {
   const RowMask visible = scratch_.masks[row] & BitRange(tile.begin, tile.end);
   float* scores = Scores(row, s);
-  const RowMask kept = thinner_.Keep(scores, step, tile.begin, tile.end, Query(row), visible);
-  call_.fp32_kernels.mask_row(scores, tile.begin, tile.end, kept);
+  const RowMask kept = thinner_.Thin(scores, step, tile.begin, tile.end, Query(row), visible);
   AddDrops(call_, b_, Head(row), {.pairs = Count(visible) - Count(kept)});
 }
 

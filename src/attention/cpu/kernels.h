@@ -115,8 +115,12 @@ struct Kernels {
                      const float* bias);
   /// s = -inf where the mask's bit is clear.
   void (*mask_row)(float* s, int32_t begin, int32_t end, const RowMask& mask);
-  /// Bits of the n best of every m aligned columns in [begin, end), ties to the lowest.
-  RowMask (*best_of_groups)(const float* s, int32_t begin, int32_t end, int32_t n, int32_t m);
+  /// N:M on the halves of a step that columns [begin, end) touch: keeps the n best of every m
+  /// aligned columns, ties to the lowest, and those in `always`; the rest becomes -inf. Returns
+  /// what of `visible` is kept. Columns that share a group with a visible one must be -inf if they
+  /// are not visible themselves.
+  RowMask (*thin_row)(float* s, int32_t begin, int32_t end, int32_t n, int32_t m,
+                      const RowMask& visible, const RowMask& always);
   /// maxima[row] = largest of s over the range of the row's block; -inf for an empty range.
   void (*row_maxima)(const float* s, int64_t s_stride, int32_t rows, const ColumnRange* ranges,
                      float* maxima);

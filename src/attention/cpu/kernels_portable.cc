@@ -12,6 +12,7 @@ namespace {
 #include "attention/cpu/gemm.inc"
 #include "attention/cpu/pack.inc"
 #include "attention/cpu/softmax.inc"
+#include "attention/cpu/n_of_m.inc"
 #include "attention/cpu/decode.inc"
 #include "attention/cpu/table.inc"
 // clang-format on

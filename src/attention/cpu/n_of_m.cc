@@ -22,17 +22,20 @@ bool Thinner::Thins(const StepKeys& step, int32_t begin, int32_t end, int32_t qu
          sequence_.QueryPosition(query_begin) > sequence_.KeyPosition(key_last);
 }
 
-RowMask Thinner::Keep(const float* s, const StepKeys& step, int32_t begin, int32_t end,
-                      int32_t query, RowMask visible) const {
+RowMask Thinner::Thin(float* s, const StepKeys& step, int32_t begin, int32_t end, int32_t query,
+                      RowMask visible) const {
   const NOfMRule& rule = call_.rule.n_of_m;
-  RowMask kept = call_.arguments.key_positions == nullptr
-                     ? call_.kernels.best_of_groups(s, begin, end, rule.n, rule.m)
-                     : BestByPosition(s, step, visible);
+  RowMask always = {};
   if (rule.sink_tokens > 0 || rule.recent_tokens > 0) {
-    kept = kept | Visibility::SpanBits(
-                      visibility_.SinkAndRecent(query, rule.sink_tokens, rule.recent_tokens), step);
+    always = Visibility::SpanBits(
+        visibility_.SinkAndRecent(query, rule.sink_tokens, rule.recent_tokens), step);
   }
-  return kept & visible;
+  if (call_.arguments.key_positions == nullptr) {
+    return call_.kernels.thin_row(s, begin, end, rule.n, rule.m, visible, always);
+  }
+  const RowMask kept = (BestByPosition(s, step, visible) | always) & visible;
+  call_.kernels.mask_row(s, begin, end, kept);
+  return kept;
 }
 
 RowMask Thinner::BestByPosition(const float* s, const StepKeys& step, RowMask visible) const {

@@ -17,9 +17,10 @@ class Thinner {
   /// Whether the tile of columns [begin, end) of `step` is thinned for rows of the tile that starts
   /// at `query`.
   bool Thins(const StepKeys& step, int32_t begin, int32_t end, int32_t query) const;
-  /// Bits of `visible` that stay, among columns [begin, end) (multiples of 32 that enclose what is
-  /// visible of one tile). Scores of columns that are not visible must be -inf.
-  RowMask Keep(const float* s, const StepKeys& step, int32_t begin, int32_t end, int32_t query,
+  /// Thins columns [begin, end) (multiples of 32 that enclose what is visible of one tile): scores
+  /// that do not stay become -inf. Returns the bits of `visible` that stay. Scores of columns that
+  /// are not visible must be -inf already.
+  RowMask Thin(float* s, const StepKeys& step, int32_t begin, int32_t end, int32_t query,
                RowMask visible) const;
 
  private:

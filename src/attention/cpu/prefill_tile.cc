@@ -285,10 +285,9 @@ void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
     const RowMask visible = scratch_.masks[r] & in_tile;
     if (!Any(visible)) continue;
     float* s = scratch_.s + r * kStepKeys;
-    const RowMask kept = thinner_.Keep(s, step, range.begin, range.end, first_query_ + r, visible);
-    drops_.pairs += Count(visible) - Count(kept);
+    const RowMask kept = thinner_.Thin(s, step, range.begin, range.end, first_query_ + r, visible);
+    if (call_.counts_drops) drops_.pairs += Count(visible) - Count(kept);
     scratch_.masks[r] = (scratch_.masks[r] & ~in_tile) | kept;
-    call_.kernels.mask_row(s, range.begin, range.end, kept);
   }
 }
 
