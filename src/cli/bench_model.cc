@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -260,9 +261,11 @@ int RunBenchModel(const BenchModelOptions& options) {
   }
   const bool human = !sink || !sink->to_stdout();
   if (human) {
-    Print(fmt::format("{}, chunks of {}, median of {}, prompt {}\n\n", session.Summary(),
+    Print(fmt::format("{}\nchunks of {}, median of {}, prompt: {}\n\n", session.Summary(),
                       options.model.chunk, options.rounds,
-                      options.text.empty() ? "random ids" : options.text));
+                      options.text.empty()
+                          ? "random ids"
+                          : std::filesystem::path(options.text).filename().string()));
   }
   ModelBench bench(options, session, policies);
   std::vector<Cell> cells;

@@ -92,10 +92,10 @@ int RunCompare(const CompareCommandOptions& options) {
   if (human) {
     const Terminal terminal = Terminal::Of(STDOUT_FILENO);
     Print(CompareTexts(result, terminal) + '\n' + CompareTables(result, terminal));
-    Print(fmt::format(
-        "\nmemory: weights {}, scratch {}, peak resident {} (with what comparing keeps)\n",
-        FormatBytes(session.model->weight_bytes()), FormatBytes(session.model->scratch_bytes()),
-        FormatBytes(PeakResidentBytes())));
+    Print(fmt::format("\nmemory: weights {}, scratch {}, peak resident {}\n",
+                      FormatBytes(session.model->weight_bytes()),
+                      FormatBytes(session.model->scratch_bytes()),
+                      FormatBytes(PeakResidentBytes())));
   }
   if (sink) {
     nlohmann::ordered_json json = Document("compare");

@@ -10,6 +10,7 @@
 
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/help.h"
 #include "tamis/cpu_isa.h"
 #include "tamis/error.h"
 
@@ -24,8 +25,7 @@ std::string Version() {
 void Declare(CLI::App& app, Action& action) {
   app.set_version_flag("--version", Version, "Version, build and what this machine runs");
   app.option_defaults()->always_capture_default();
-  app.get_formatter()->column_width(30);
-  app.get_formatter()->label("REQUIRED", "(required)");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.name("tamis");
   app.require_subcommand(1);
   // A script's defaults may be followed by what its user wants instead.

@@ -68,9 +68,9 @@ void PromptFlags::Declare(CLI::App& command) {
   text_option->excludes(from_file);
   command
       .add_option("--prompt-tokens", tokens,
-                  "Cut the prompt's text to about N tokens, at the end of a sentence")
+                  "Cut the text to about N tokens, at the end of a sentence; 0: keep all")
       ->type_name("N")
-      ->check(CLI::Range(1, 1 << 28))
+      ->check(CLI::Range(0, 1 << 28))
       ->group("Prompt");
   command.add_option("--question", question, "Ask this after the text, in the same turn")
       ->type_name("TEXT")

@@ -11,8 +11,9 @@ namespace tamis {
 namespace {
 
 constexpr int kGap = 2;
-/// No wrapped column is narrower.
-constexpr int kNarrowest = 24;
+/// No wrapped column is narrower: of labels, of text.
+constexpr int kNarrowestLabel = 14;
+constexpr int kNarrowestText = 24;
 
 std::string Repeat(std::string_view text, int times) {
   std::string out;
@@ -33,6 +34,10 @@ void Table::AddRow(std::vector<std::string> cells) {
 }
 
 void Table::AddGap() { rows_.emplace_back(); }
+
+size_t Table::Wrapped() const {
+  return columns_.back().align == Column::Align::kLeft ? columns_.size() - 1 : 0;
+}
 
 std::vector<int> Table::Widths(int columns) const {
   std::vector<int> widths;
@@ -55,8 +60,10 @@ std::vector<int> Table::Widths(int columns) const {
   }
   const int total =
       std::accumulate(widths.begin(), widths.end(), kGap * (static_cast<int>(widths.size()) - 1));
-  if (total > columns && columns_.back().align == Column::Align::kLeft) {
-    widths.back() = std::max(std::min(widths.back(), kNarrowest), widths.back() - total + columns);
+  if (total > columns && columns_[Wrapped()].align == Column::Align::kLeft) {
+    int& width = widths[Wrapped()];
+    const int narrowest = Wrapped() == 0 ? kNarrowestLabel : kNarrowestText;
+    width = std::max(std::min(width, narrowest), width - total + columns);
   }
   return widths;
 }
@@ -109,12 +116,13 @@ std::string Table::Render(const Terminal& terminal) const {
       out += '\n';
       continue;
     }
-    const std::vector<std::string> last = DisplayWidth(row.back()) > widths.back()
-                                              ? WrapText(row.back(), widths.back())
-                                              : std::vector<std::string>{row.back()};
-    for (size_t part = 0; part < last.size(); ++part) {
+    const size_t wrapped = Wrapped();
+    const std::vector<std::string> parts = DisplayWidth(row[wrapped]) > widths[wrapped]
+                                               ? WrapText(row[wrapped], widths[wrapped])
+                                               : std::vector<std::string>{row[wrapped]};
+    for (size_t part = 0; part < parts.size(); ++part) {
       out += line([&](size_t c) {
-        if (c + 1 == columns_.size()) return last[part];
+        if (c == wrapped) return parts[part];
         return part == 0 ? row[c] : std::string();
       });
       out += '\n';

@@ -18,8 +18,8 @@ struct Column {
 };
 
 /// Collects rows; renders them in columns as wide as their widest cell, two spaces apart. Where
-/// that is too much for the terminal and the last column is a left-aligned one, its cells are
-/// wrapped.
+/// that is too much for the terminal, the cells of a last column of text, or else of a first column
+/// of labels, are wrapped.
 class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
@@ -32,6 +32,8 @@ class Table {
   std::string Render(const Terminal& terminal) const;
 
  private:
+  /// The column that may be wrapped, if it is left-aligned.
+  size_t Wrapped() const;
   std::vector<int> Widths(int columns) const;
   std::string GroupLine(const std::vector<int>& widths) const;
 

@@ -49,6 +49,20 @@ TEST(Table, ALastColumnOfTextIsWrapped) {
             "   b  short\n");
 }
 
+TEST(Table, LabelsAreWrappedWhereNumbersEndTheRow) {
+  Table table({{"policy", Align::kLeft}, {"time"}});
+  table.AddRow({"streaming recent_tokens=128", "5.01 s"});
+  table.AddRow({"dense", "5 s"});
+  Terminal terminal;
+  terminal.columns = 26;
+  EXPECT_EQ(table.Render(terminal),
+            "policy                time\n"
+            "──────────────────  ──────\n"
+            "streaming           5.01 s\n"
+            "recent_tokens=128\n"
+            "dense                  5 s\n");
+}
+
 TEST(Table, ColourOnlyWhereTheTerminalHasIt) {
   Table table({{"a"}});
   table.AddRow({"1"});
