@@ -110,6 +110,9 @@ GenerateResult Generate(Model& model, const Tokenizer& tokenizer, KvCache& cache
   const auto total = static_cast<int32_t>(prompt.size());
   std::vector<float> hidden(std::min<int64_t>(total, int64_t{options.chunk} + 1) * hidden_size);
   std::vector<float> logits(model.config().vocab);
+  // Checkpoints pad their vocabulary: ids past the tokenizer's stand for nothing.
+  const std::span<const float> drawable =
+      std::span(logits).first(std::min(logits.size(), size_t(tokenizer.vocab_size())));
 
   const Clock::time_point start = Clock::now();
   int32_t rows = 0;  // of the last chunk
@@ -148,7 +151,7 @@ GenerateResult Generate(Model& model, const Tokenizer& tokenizer, KvCache& cache
       model.Forward({&step, 1}, attention, hidden.data());
       model.Logits(hidden.data(), 1, logits.data());
     }
-    const int32_t id = sampler.Sample(logits);
+    const int32_t id = sampler.Sample(drawable);
     const bool is_stop = !options.ignore_stop_tokens && IsStop(tokenizer, id);
     if (is_stop) {
       result.finish = FinishReason::kStopToken;

@@ -86,7 +86,8 @@ Table WorkTable(const CompareResult& result) {
 std::string PerplexityChange(double perplexity, double dense, bool is_dense) {
   if (!std::isfinite(perplexity)) return "-";
   if (is_dense) return FormatNumber(perplexity);
-  return fmt::format("{} {:+.1f}%", FormatNumber(perplexity), 100.0 * (perplexity / dense - 1.0));
+  const double tenths = std::round(1000.0 * (perplexity / dense - 1.0)) + 0.0;  // no "-0.0"
+  return fmt::format("{} {:+.1f}%", FormatNumber(perplexity), tenths / 10.0);
 }
 
 void AppendQuality(const Divergence& divergence, std::vector<std::string>& cells) {

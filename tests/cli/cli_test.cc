@@ -184,6 +184,11 @@ TEST_F(Cli, BadFilesAreRefused) {
   ExpectRefused(RunTamis(With({"run"}, {"--prompt-file", Path("none.txt")})), {"none.txt"});
 }
 
+TEST_F(Cli, ATokenizerOfAnotherModelIsRefused) {
+  testing::WriteFile(Path("other.gguf"), testing::TinyGguf(200));
+  ExpectRefused(RunTamis({"run", "--model", Path("other.gguf"), "--prompt", "a"}), {"258", "200"});
+}
+
 TEST_F(Cli, PromptsThatDoNotFitAreRefusedWithNumbers) {
   const std::string long_prompt(300, 'x');
   ExpectRefused(RunTamis(With({"run"}, {"--raw", "--prompt", long_prompt})),

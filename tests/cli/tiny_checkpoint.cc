@@ -6,9 +6,9 @@
 
 namespace tamis::testing {
 
-std::vector<uint8_t> TinyGguf() {
+std::vector<uint8_t> TinyGguf(int32_t embeddings) {
   ModelConfig config = TinyConfig(Architecture::kLlama);
-  config.vocab = 258;
+  config.vocab = embeddings;
   config.max_positions = 256;
   GgufBuilder gguf = GgufOf(RandomModel(config, WeightType::kF32, 5));
   std::vector<std::string> tokens;

@@ -11,7 +11,8 @@ namespace tamis::testing {
 
 /// A random Llama of two layers whose tokenizer has one token a byte, <|im_start|> (256) and
 /// <|im_end|> (257, ends a turn), and a ChatML template. 256 positions.
-std::vector<uint8_t> TinyGguf();
+/// `embeddings`: rows of the embedding matrix; 258 where model and tokenizer belong together.
+std::vector<uint8_t> TinyGguf(int32_t embeddings = 258);
 
 void WriteFile(const std::string& path, const std::vector<uint8_t>& bytes);
 

@@ -1,5 +1,6 @@
 // Attends through an installed tamis: one head, three keys, 2:4-thinned.
 #include <tamis/attention.h>
+#include <tamis/error.h>
 #include <tamis/model.h>
 #include <tamis/policy.h>
 

@@ -152,6 +152,19 @@ TEST(Generate, InterruptionDuringPrefill) {
   EXPECT_TRUE(run.result.tokens.empty());
 }
 
+TEST(Generate, IdsThatTheTokenizerLacksAreNeverDrawn) {
+  ThreadPool pool(1);
+  const PieceTokenizer tokenizer = Letters();
+  ScriptedModel model(tokenizer.vocab_size() + 3, 1, {tokenizer.vocab_size() + 1, 1});
+  CountingCache cache(8);
+  ExecutionContext context;
+  context.pool = &pool;
+  PolicyAttention attention(Policy::Dense(), model.policy_target(), context);
+  const GenerateResult result =
+      Generate(model, tokenizer, cache, attention, std::vector<int32_t>{0}, {.max_tokens = 2});
+  EXPECT_THAT(result.tokens, ElementsAre(0, 1));
+}
+
 TEST(Generate, NoTokensAskedForOnlyPrefills) {
   ScriptOptions options;
   options.generate.max_tokens = 0;
