@@ -72,9 +72,9 @@ std::vector<TileGeometry> Geometries(Phase phase) {
 
 size_t WorkspaceBytes(Variant variant, const AttentionArguments& maxima,
                       const TileIndexShape* index, const TileRule& rule, int32_t workers) {
-  TileIndex placeholder;
-  if (index != nullptr) placeholder.shape = *index;
-  const Call call(variant, maxima, index == nullptr ? nullptr : &placeholder, rule, nullptr);
+  TileIndex shape_only;
+  if (index != nullptr) shape_only.shape = *index;
+  const Call call(variant, maxima, index == nullptr ? nullptr : &shape_only, rule, nullptr);
   return Divide(call, nullptr, workers, false);
 }
 
