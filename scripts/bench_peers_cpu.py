@@ -19,7 +19,7 @@ PREFILL_POLICY = "xattention,prefill.selector.threshold=0.97"
 
 def tamis(arguments, *command):
     out = subprocess.run([arguments.tamis, *map(str, command), "--threads", str(arguments.threads),
-                          "--json"], check=True, capture_output=True, text=True)
+                          "--json"], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(out.stdout)
 
 
@@ -177,7 +177,7 @@ def bench_model(arguments):
 
 def tamis_tokens(arguments, count):
     out = subprocess.run([arguments.tamis, "tokenize", "--model", arguments.model, "--file",
-                          arguments.text, "--json"], check=True, capture_output=True, text=True)
+                          arguments.text, "--json"], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(out.stdout)["ids"][:count]
 
 
@@ -190,13 +190,13 @@ def main():
     parser.add_argument("--text", required=True, help="long prose for the prompts")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lengths", type=int, nargs="+",
-                        help="tokens; default 2048 8192 (attention), 1024 8192 (model)")
+                        help="tokens; default 2048 8192 (attention), 1024 8000 (model)")
     parser.add_argument("--generate", type=int, default=32, help="tokens decoded")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     chosen = arguments.lengths
     for name, run, lengths in (("attention", bench_attention, [2048, 8192]),
-                               ("model", bench_model, [1024, 8192])):
+                               ("model", bench_model, [1024, 8000])):
         if not arguments.parts or name in arguments.parts:
             arguments.lengths = chosen or lengths
             run(arguments)
