@@ -15,9 +15,10 @@ enum class CpuIsa : uint8_t {
   kAvx2,        ///< AVX2 + FMA + F16C
   kAvx512,      ///< AVX-512 F, BW, DQ, VL
   kAvx512Bf16,  ///< kAvx512 + AVX512_BF16 (vdpbf16ps)
+  kAmxBf16,     ///< kAvx512Bf16 + AMX_TILE and AMX_BF16 (tdpbf16ps)
 };
 
-/// "portable", "avx2", "avx512", "avx512-bf16".
+/// "portable", "avx2", "avx512", "avx512-bf16", "amx-bf16".
 std::string_view Name(CpuIsa isa);
 /// The inverse of Name. Throws Error that lists the valid words.
 CpuIsa ParseCpuIsa(std::string_view name);

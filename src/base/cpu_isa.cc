@@ -3,6 +3,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <fstream>
 
@@ -20,6 +24,25 @@ bool HasF16C() {
   unsigned int edx = 0;
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
+
+/// Tiles are in the processor, and the system lets this process keep state in them: Linux hands
+/// that out on request (arch_prctl, ARCH_REQ_XCOMP_PERM), for all threads started later and now.
+bool HasAmxBf16() {
+#if defined(__linux__)
+  constexpr unsigned int kAmxBf16Bit = 1u << 22, kAmxTileBit = 1u << 24;  // leaf 7, edx
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  unsigned int eax = 0;
+  unsigned int ebx = 0;
+  unsigned int ecx = 0;
+  unsigned int edx = 0;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & kAmxBf16Bit) == 0 || (edx & kAmxTileBit) == 0) return false;
+  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
 #endif
 
 }  // namespace
@@ -34,15 +57,18 @@ std::string_view Name(CpuIsa isa) {
       return "avx512";
     case CpuIsa::kAvx512Bf16:
       return "avx512-bf16";
+    case CpuIsa::kAmxBf16:
+      return "amx-bf16";
   }
   return "?";
 }
 
 CpuIsa ParseCpuIsa(std::string_view name) {
-  for (CpuIsa isa : {CpuIsa::kPortable, CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}) {
+  for (CpuIsa isa :
+       {CpuIsa::kPortable, CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16, CpuIsa::kAmxBf16}) {
     if (name == Name(isa)) return isa;
   }
-  Fail("unknown instruction set '{}'; use portable, avx2, avx512 or avx512-bf16", name);
+  Fail("unknown instruction set '{}'; use portable, avx2, avx512, avx512-bf16 or amx-bf16", name);
 }
 
 CpuIsa DetectCpuIsa() {
@@ -55,7 +81,8 @@ CpuIsa DetectCpuIsa() {
       !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
     return CpuIsa::kAvx2;
   }
-  return __builtin_cpu_supports("avx512bf16") ? CpuIsa::kAvx512Bf16 : CpuIsa::kAvx512;
+  if (!__builtin_cpu_supports("avx512bf16")) return CpuIsa::kAvx512;
+  return HasAmxBf16() ? CpuIsa::kAmxBf16 : CpuIsa::kAvx512Bf16;
 #else
   return CpuIsa::kPortable;
 #endif

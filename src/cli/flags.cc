@@ -54,8 +54,9 @@ void MachineFlags::Declare(CLI::App& command) {
       ->check(CLI::Range(0, 4096))
       ->group("Machine");
   command
-      .add_option("--isa", isa,
-                  "Attention kernels: portable, avx2, avx512, avx512-bf16 (default: best)")
+      .add_option(
+          "--isa", isa,
+          "Attention kernels: portable, avx2, avx512, avx512-bf16, amx-bf16 (default: best)")
       ->type_name("NAME")
       ->group("Machine");
 }

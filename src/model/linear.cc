@@ -45,7 +45,7 @@ struct Linear::Job {
 Linear::Linear(ThreadPool& pool, DType dtype, CpuIsa isa)
     : pool_(pool),
       kernels_(KernelsFor(isa)),
-      multiply_(dtype == DType::kBF16 && isa == CpuIsa::kAvx512Bf16 ? DType::kBF16 : DType::kF32),
+      multiply_(dtype == DType::kBF16 && isa >= CpuIsa::kAvx512Bf16 ? DType::kBF16 : DType::kF32),
       activations_(multiply_ == DType::kBF16 ? StoreAs::kBF16
                    : dtype == DType::kBF16   ? StoreAs::kF32RoundedToBF16
                                              : StoreAs::kF32),

@@ -110,6 +110,7 @@ const XAttentionKernel& XAttentionKernelFor(CpuIsa isa, [[maybe_unused]] DType q
                                             [[maybe_unused]] DType k) {
 #if defined(__x86_64__)
   switch (isa) {
+    case CpuIsa::kAmxBf16:
     case CpuIsa::kAvx512Bf16:
       if (q == DType::kBF16 && k == DType::kBF16) return kXAttentionAvx512Bf16;
       return kXAttentionAvx512;

@@ -110,9 +110,8 @@ TEST(ExecutorProperty, WhatDropsNothingIsDenseBitForBit) {
   }
 }
 
-/// The emulated dot product gives the instruction's bits.
-TEST(ExecutorProperty, EmulatedDotProductsAreBitExact) {
-  if (DetectCpuIsa() < CpuIsa::kAvx512Bf16) GTEST_SKIP() << "needs AVX512_BF16";
+/// Emulated products give the instruction's bits.
+void ExpectSameBits(cpu::Variant real, cpu::Variant emulated) {
   ThreadPool pool(2);
   for (const Values values : {Values::kGaussian, Values::kStructured}) {
     for (const int32_t head_dim : {40, 128}) {
@@ -122,10 +121,20 @@ TEST(ExecutorProperty, EmulatedDotProductsAreBitExact) {
                        .dtype = DType::kBF16,
                        .kv_dtype = DType::kBF16,
                        .values = values});
-      EXPECT_TRUE(RunBytes(cpu::Variant::kAvx512Bf16, problem, nullptr, {}, pool) ==
-                  RunBytes(cpu::Variant::kAvx512Bf16Emulated, problem, nullptr, {}, pool));
+      EXPECT_TRUE(RunBytes(real, problem, nullptr, {}, pool) ==
+                  RunBytes(emulated, problem, nullptr, {}, pool));
     }
   }
+}
+
+TEST(ExecutorProperty, EmulatedDotProductsAreBitExact) {
+  if (DetectCpuIsa() < CpuIsa::kAvx512Bf16) GTEST_SKIP() << "needs AVX512_BF16";
+  ExpectSameBits(cpu::Variant::kAvx512Bf16, cpu::Variant::kAvx512Bf16Emulated);
+}
+
+TEST(ExecutorProperty, EmulatedTilesAreBitExact) {
+  if (DetectCpuIsa() < CpuIsa::kAmxBf16) GTEST_SKIP() << "needs AMX_BF16";
+  ExpectSameBits(cpu::Variant::kAmxBf16, cpu::Variant::kAmxBf16Emulated);
 }
 
 /// ... on every bit pattern of operands, sums and results too, subnormals among them.

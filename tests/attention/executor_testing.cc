@@ -70,12 +70,16 @@ Magnitudes MagnitudesOf(const AttentionArguments& a) {
 std::vector<cpu::Variant> Variants() {
   std::vector<cpu::Variant> variants;
   for (const CpuIsa isa : AvailableCpuIsas()) variants.push_back(cpu::VariantOf(isa));
-  if (DetectCpuIsa() >= CpuIsa::kAvx512) variants.push_back(cpu::Variant::kAvx512Bf16Emulated);
+  if (DetectCpuIsa() >= CpuIsa::kAvx512) {
+    variants.push_back(cpu::Variant::kAvx512Bf16Emulated);
+    variants.push_back(cpu::Variant::kAmxBf16Emulated);
+  }
   return variants;
 }
 
 std::string VariantName(cpu::Variant variant) {
   if (variant == cpu::Variant::kAvx512Bf16Emulated) return "avx512-bf16-emulated";
+  if (variant == cpu::Variant::kAmxBf16Emulated) return "amx-bf16-emulated";
   return std::string(Name(static_cast<CpuIsa>(variant)));
 }
 
@@ -104,8 +108,7 @@ ErrorBounds BoundsOf(cpu::Variant variant, const Problem& problem) {
   const AttentionArguments& a = problem.arguments;
   const Magnitudes m = MagnitudesOf(a);
   const bool bf16_dot =
-      (variant == cpu::Variant::kAvx512Bf16 || variant == cpu::Variant::kAvx512Bf16Emulated) &&
-      a.dtype == DType::kBF16 && a.kv_dtype == DType::kBF16;
+      variant >= cpu::Variant::kAvx512Bf16 && a.dtype == DType::kBF16 && a.kv_dtype == DType::kBF16;
   const double score = 0x1p-24 * m.score * std::max(1.0, std::sqrt(a.head_dim) / 6);
   // lse adds the rounding of the scale and of lse itself, each half an ulp of a few more than a
   // score.

@@ -53,6 +53,8 @@ Variant VariantOf(CpuIsa isa) {
       return Variant::kAvx512;
     case CpuIsa::kAvx512Bf16:
       return Variant::kAvx512Bf16;
+    case CpuIsa::kAmxBf16:
+      return Variant::kAmxBf16;
   }
   return Variant::kPortable;
 }

@@ -14,6 +14,10 @@ const Kernels& SelectKernels(Variant variant, DType dtype, DType kv_dtype) {
       return kAvx512Kernels;
     case Variant::kAvx512Bf16:
       return bf16 ? kAvx512Bf16Kernels : kAvx512Kernels;
+    case Variant::kAmxBf16:
+      return bf16 ? kAmxBf16Kernels : kAvx512Kernels;
+    case Variant::kAmxBf16Emulated:
+      return bf16 ? kAmxBf16EmulatedKernels : kAvx512Kernels;
     case Variant::kAvx512Bf16Emulated:
       return bf16 ? kAvx512Bf16EmulatedKernels : kAvx512Kernels;
   }

@@ -49,6 +49,9 @@ struct PackArguments {
   void* step;
 };
 
+// In the arguments below, rows from row_blocks * kRowBlock to kMaxTileRows are there in q, s, p and
+// o, and may be read and written: tiles of AMX are taller than a block.
+
 /// s[row][column] = q[row] . k[column], for the columns that each block of rows needs.
 struct ScoreArguments {
   const void* q;  ///< [row_blocks * kRowBlock][head_dim] elements of the table
@@ -79,7 +82,7 @@ struct SoftmaxArguments {
 
 /// o[row] = alpha[row] * o[row] + p[row] . v_step.
 struct ValueArguments {
-  const void* p;
+  void* p;  ///< entries outside the ranges may be set to zero
   const void* v_step;
   int32_t padded_dim;  ///< of V: a multiple of the panel
   int32_t row_blocks;
@@ -143,15 +146,25 @@ struct Kernels {
   int64_t (*burn)(int64_t iterations);
 };
 
-/// One compiled source. kAvx512Bf16Emulated is for tests: it needs AVX-512 only.
-enum class Variant : uint8_t { kPortable, kAvx2, kAvx512, kAvx512Bf16, kAvx512Bf16Emulated };
+/// One compiled source. The emulated ones are for tests: they need AVX-512 only.
+enum class Variant : uint8_t {
+  kPortable,
+  kAvx2,
+  kAvx512,
+  kAvx512Bf16,
+  kAmxBf16,
+  kAvx512Bf16Emulated,
+  kAmxBf16Emulated,
+};
 
 extern const Kernels kPortableKernels;
 #if defined(__x86_64__)
 extern const Kernels kAvx2Kernels;
 extern const Kernels kAvx512Kernels;
 extern const Kernels kAvx512Bf16Kernels;
+extern const Kernels kAmxBf16Kernels;
 extern const Kernels kAvx512Bf16EmulatedKernels;
+extern const Kernels kAmxBf16EmulatedKernels;
 #endif
 
 /// The kernels of `variant` for these operands: bf16 dot products where the variant has them and

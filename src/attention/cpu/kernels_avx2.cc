@@ -11,6 +11,7 @@ namespace {
 // clang-format off
 #include "attention/cpu/vector_avx2.inc"
 #include "attention/cpu/dot_f32.inc"
+#include "attention/cpu/panels.inc"
 #include "attention/cpu/gemm.inc"
 #include "attention/cpu/pack.inc"
 #include "attention/cpu/softmax.inc"

@@ -12,6 +12,7 @@ namespace {
 // clang-format off
 #include "attention/cpu/vector_avx512.inc"
 #include "attention/cpu/dot_bf16.inc"
+#include "attention/cpu/panels.inc"
 #include "attention/cpu/gemm.inc"
 #include "attention/cpu/pack.inc"
 #include "attention/cpu/softmax.inc"

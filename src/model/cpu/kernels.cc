@@ -23,6 +23,7 @@ const Kernels& KernelsFor(CpuIsa isa) {
     case CpuIsa::kAvx512:
       return KernelsAvx512();
     case CpuIsa::kAvx512Bf16:
+    case CpuIsa::kAmxBf16:  // tiles are for the products, which oneDNN computes
       return KernelsAvx512Bf16();
   }
 #else
