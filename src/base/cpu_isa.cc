@@ -37,13 +37,29 @@ bool HasAmxBf16() {
   unsigned int edx = 0;
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
   if ((edx & kAmxBf16Bit) == 0 || (edx & kAmxTileBit) == 0) return false;
-  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  return granted;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
   return false;
 #endif
 }
 #endif
+
+CpuIsa Detect() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !HasF16C()) {
+    return CpuIsa::kPortable;
+  }
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
+    return CpuIsa::kAvx2;
+  }
+  if (!__builtin_cpu_supports("avx512bf16")) return CpuIsa::kAvx512;
+  return HasAmxBf16() ? CpuIsa::kAmxBf16 : CpuIsa::kAvx512Bf16;
+#else
+  return CpuIsa::kPortable;
+#endif
+}
 
 }  // namespace
 
@@ -72,20 +88,9 @@ CpuIsa ParseCpuIsa(std::string_view name) {
 }
 
 CpuIsa DetectCpuIsa() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !HasF16C()) {
-    return CpuIsa::kPortable;
-  }
-  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
-    return CpuIsa::kAvx2;
-  }
-  if (!__builtin_cpu_supports("avx512bf16")) return CpuIsa::kAvx512;
-  return HasAmxBf16() ? CpuIsa::kAmxBf16 : CpuIsa::kAvx512Bf16;
-#else
-  return CpuIsa::kPortable;
-#endif
+  // Once: in a virtual machine every CPUID costs microseconds.
+  static const CpuIsa best = Detect();
+  return best;
 }
 
 std::vector<CpuIsa> AvailableCpuIsas() {

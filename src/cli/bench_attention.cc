@@ -97,16 +97,17 @@ Examples:
   tamis bench attention --phase decode --length 32768)");
 }
 
-/// What the machine can do, measured beside the calls.
-struct Limits {
-  double flops = 0.0;  ///< per second
-  double bytes_per_second = 0.0;
-};
-
 struct LengthResult {
   int32_t length = 0;
   std::vector<Contender> contenders;  ///< dense first
+  std::vector<double> read_rates;     ///< of memory, bytes/s between the samples of decode
 };
+
+/// What the machine can do: the peak of prefill, in operations per second, or the memory's rate of
+/// decode, in bytes per second.
+double Limit(const LengthResult& result, const BenchShape& shape, double peak) {
+  return shape.phase == Phase::kDecode ? Median(result.read_rates) : peak;
+}
 
 double Flops(const Contender& contender, int32_t head_dim) {
   return 4.0 * head_dim * static_cast<double>(contender.counts.visited_pairs);
@@ -123,7 +124,7 @@ LengthResult Measure(const BenchShape& shape, const BenchAttentionOptions& optio
                      const std::vector<NamedPolicy>& policies, const ExecutionContext& context) {
   const BenchTensors tensors(shape, ParseBenchInputs(options.inputs), *context.pool);
   const AttentionArguments arguments = tensors.arguments();
-  LengthResult result{shape.key_tokens, {}};
+  LengthResult result{shape.key_tokens, {}, {}};
   const auto samples = static_cast<double>(options.repeats) *
                        static_cast<double>(1 + policies.size() + options.densities.size());
   Progress progress(fmt::format("{} keys", FormatCount(shape.key_tokens)), samples);
@@ -134,13 +135,18 @@ LengthResult Measure(const BenchShape& shape, const BenchAttentionOptions& optio
   for (const double density : options.densities) {
     result.contenders.push_back(BlockListContender(density, arguments, context));
   }
+  std::optional<ReadBandwidth> memory;
+  if (shape.phase == Phase::kDecode) memory.emplace(*context.pool);
   double done = 0.0;
-  TimeContenders(result.contenders, options.repeats, [&] { progress.Update(++done); });
+  TimeContenders(result.contenders, options.repeats, [&] {
+    if (memory) result.read_rates.push_back(memory->Sample());
+    progress.Update(++done);
+  });
   return result;
 }
 
-std::string Text(const std::vector<LengthResult>& results, const BenchShape& shape,
-                 const Limits& limits, const Terminal& terminal) {
+std::string Text(const std::vector<LengthResult>& results, const BenchShape& shape, double peak,
+                 const Terminal& terminal) {
   const bool decode = shape.phase == Phase::kDecode;
   Table table({{"keys"},
                {"attention", Align::kLeft},
@@ -159,7 +165,7 @@ std::string Text(const std::vector<LengthResult>& results, const BenchShape& sha
       const double seconds = Median(contender.seconds);
       const double rate =
           (decode ? ReadBytes(contender, shape) : Flops(contender, shape.head_dim)) / seconds;
-      const double limit = decode ? limits.bytes_per_second : limits.flops;
+      const double limit = Limit(result, shape, peak);
       table.AddRow({FormatCount(result.length), contender.label, FormatSeconds(seconds),
                     FormatPercent(0.5 * Spread(contender.seconds)), FormatNumber(rate / 1e9),
                     FormatPercent(rate / limit), FormatPercent(contender.counts.density()),
@@ -170,21 +176,22 @@ std::string Text(const std::vector<LengthResult>& results, const BenchShape& sha
   return table.Render(terminal);
 }
 
-Json ResultJson(const std::vector<LengthResult>& results, const BenchShape& shape,
-                const Limits& limits) {
+Json ResultJson(const std::vector<LengthResult>& results, const BenchShape& shape, double peak) {
   Json rows = Json::array();
   for (const LengthResult& result : results) {
     const double dense = Median(result.contenders[0].seconds);
     for (const Contender& contender : result.contenders) {
       const double seconds = Median(contender.seconds);
       const double flops = Flops(contender, shape.head_dim) / seconds;
+      const double bytes = ReadBytes(contender, shape) / seconds;
+      const double rate = shape.phase == Phase::kDecode ? bytes : flops;
       rows.push_back({{"policy", contender.label},
                       {"length", result.length},
                       {"milliseconds", 1e3 * seconds},
                       {"spread", Spread(contender.seconds)},
                       {"gflops", flops / 1e9},
-                      {"peak_share", flops / limits.flops},
-                      {"gbytes_per_s", ReadBytes(contender, shape) / seconds / 1e9},
+                      {"peak_share", rate / Limit(result, shape, peak)},
+                      {"gbytes_per_s", bytes / 1e9},
                       {"density", contender.counts.density()},
                       {"skipped_share", contender.counts.skipped_share()},
                       {"kept_share", KeptShare(contender.counts)},
@@ -194,6 +201,22 @@ Json ResultJson(const std::vector<LengthResult>& results, const BenchShape& shap
     }
   }
   return rows;
+}
+
+/// Of each length, GB/s; empty for prefill.
+Json ReadRatesJson(const std::vector<LengthResult>& results) {
+  Json rates = Json::array();
+  for (const LengthResult& result : results) {
+    if (!result.read_rates.empty()) rates.push_back(Median(result.read_rates) / 1e9);
+  }
+  return rates;
+}
+
+std::string LimitText(const LengthResult& result, const BenchShape& shape, double peak) {
+  const std::string limit = FormatNumber(Limit(result, shape, peak) / 1e9);
+  return shape.phase == Phase::kDecode
+             ? fmt::format("memory read {} GB/s (median between the samples)", limit)
+             : fmt::format("peak {} GFLOP/s", limit);
 }
 
 /// One a length.
@@ -229,28 +252,26 @@ int RunBenchAttention(const BenchAttentionOptions& options) {
   ThreadPool pool(options.machine.threads);
   const ExecutionContext context = options.machine.Context(pool);
   const BenchShape& shape = shapes[0];
-  Limits limits;
+  double peak = 0.0;
   // Measured around the calls: a machine slows down and recovers.
-  const auto measure_limits = [&] {
+  const auto measure_peak = [&] {
     const CpuIsa isa = context.isa.value_or(DetectCpuIsa());
-    limits.flops = std::max(limits.flops, MeasurePeakFlops(isa, shape.dtype, pool));
-    limits.bytes_per_second = std::max(limits.bytes_per_second, MeasureReadBandwidth(pool));
+    peak = std::max(peak, MeasurePeakFlops(isa, shape.dtype, pool));
   };
-  measure_limits();
+  measure_peak();
   std::vector<LengthResult> results;
   for (const BenchShape& each : shapes) {
     results.push_back(Measure(each, options, policies, context));
-    measure_limits();
+    measure_peak();
   }
   if (!sink || !sink->to_stdout()) {
     Print(
-        fmt::format("{}: peak {} GFLOP/s, memory read {} GB/s\n"
+        fmt::format("{}: {}\n"
                     "causal {}, {}/{} heads of {}, {}, {} inputs, {}, median of {}\n\n",
-                    MachineSummary(pool.size()), FormatNumber(limits.flops / 1e9),
-                    FormatNumber(limits.bytes_per_second / 1e9), options.phase, shape.q_heads,
-                    shape.kv_heads, shape.head_dim, Name(shape.dtype), options.inputs,
-                    results[0].contenders[0].path, options.repeats));
-    Print(Text(results, shape, limits, Terminal::Of(STDOUT_FILENO)));
+                    MachineSummary(pool.size()), LimitText(results[0], shape, peak), options.phase,
+                    shape.q_heads, shape.kv_heads, shape.head_dim, Name(shape.dtype),
+                    options.inputs, results[0].contenders[0].path, options.repeats));
+    Print(Text(results, shape, peak, Terminal::Of(STDOUT_FILENO)));
   }
   if (sink) {
     Json json = Document("bench attention");
@@ -264,9 +285,9 @@ int RunBenchAttention(const BenchAttentionOptions& options) {
                      {"phase", options.phase},
                      {"inputs", options.inputs},
                      {"repeats", options.repeats},
-                     {"peak_gflops", limits.flops / 1e9},
-                     {"read_gbytes_per_s", limits.bytes_per_second / 1e9},
-                     {"rows", ResultJson(results, shape, limits)}});
+                     {"peak_gflops", peak / 1e9},
+                     {"read_gbytes_per_s", ReadRatesJson(results)},
+                     {"rows", ResultJson(results, shape, peak)}});
     sink->Write(json);
   }
   return kOk;

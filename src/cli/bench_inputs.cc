@@ -138,7 +138,7 @@ BenchTensors::BenchTensors(const BenchShape& shape, BenchInputs inputs, ThreadPo
     : shape_(shape) {
   CheckMemory(shape);
   const auto fill = [&](Kind kind, AlignedBuffer& buffer, int32_t heads, int32_t rows,
-                        int32_t first_position) {
+                        int32_t first_position, const Strides& strides) {
     const size_t row_bytes = SizeOf(shape.dtype) * static_cast<size_t>(shape.head_dim);
     buffer.Reserve(row_bytes * static_cast<size_t>(heads) * static_cast<size_t>(rows));
     pool.ParallelFor(rows, [&](int64_t row, int) {
@@ -151,23 +151,33 @@ BenchTensors::BenchTensors(const BenchShape& shape, BenchInputs inputs, ThreadPo
         } else if (inputs == BenchInputs::kStructured && kind == kK) {
           StructuredKey(shape, head, position, values);
         }
-        ConvertFromFloat(shape.dtype, values.data(),
-                         buffer.as<char>() + static_cast<size_t>(row * heads + head) * row_bytes,
-                         values.size());
+        ConvertFromFloat(
+            shape.dtype, values.data(),
+            buffer.as<char>() +
+                static_cast<size_t>(row * strides.row + head * strides.head) * SizeOf(shape.dtype),
+            values.size());
       }
     });
   };
-  fill(kQ, q_, shape.q_heads, shape.query_tokens, shape.key_tokens - shape.query_tokens);
-  fill(kK, k_, shape.kv_heads, shape.key_tokens, 0);
-  fill(kV, v_, shape.kv_heads, shape.key_tokens, 0);
+  fill(kQ, q_, shape.q_heads, shape.query_tokens, shape.key_tokens - shape.query_tokens,
+       query_strides());
+  fill(kK, k_, shape.kv_heads, shape.key_tokens, 0, key_strides());
+  fill(kV, v_, shape.kv_heads, shape.key_tokens, 0, key_strides());
   o_.Reserve(SizeOf(shape.dtype) * static_cast<size_t>(shape.head_dim) *
              static_cast<size_t>(shape.q_heads) * static_cast<size_t>(shape.query_tokens));
 }
 
+Strides BenchTensors::query_strides() const {
+  const int64_t row = int64_t{shape_.q_heads} * shape_.head_dim;
+  return {shape_.query_tokens * row, row, shape_.head_dim};
+}
+
+Strides BenchTensors::key_strides() const {
+  const int64_t head = int64_t{shape_.key_tokens} * shape_.head_dim;
+  return {shape_.kv_heads * head, shape_.head_dim, head};
+}
+
 AttentionArguments BenchTensors::arguments() const {
-  const auto strides = [&](int64_t heads, int64_t rows) {
-    return Strides{rows * heads * shape_.head_dim, heads * shape_.head_dim, shape_.head_dim};
-  };
   AttentionArguments arguments;
   arguments.q_heads = shape_.q_heads;
   arguments.kv_heads = shape_.kv_heads;
@@ -176,12 +186,10 @@ AttentionArguments BenchTensors::arguments() const {
   arguments.query_tokens = shape_.query_tokens;
   arguments.key_tokens = shape_.key_tokens;
   arguments.phase = shape_.phase;
-  const Strides q = strides(shape_.q_heads, shape_.query_tokens);
-  const Strides kv = strides(shape_.kv_heads, shape_.key_tokens);
-  arguments.q = {q_.data(), q};
-  arguments.k = {k_.data(), kv};
-  arguments.v = {v_.data(), kv};
-  arguments.o = {o_.data(), q};
+  arguments.q = {q_.data(), query_strides()};
+  arguments.k = {k_.data(), key_strides()};
+  arguments.v = {v_.data(), key_strides()};
+  arguments.o = {o_.data(), query_strides()};
   return arguments;
 }
 

@@ -31,8 +31,9 @@ struct BenchShape {
   Phase phase = Phase::kPrefill;
 };
 
-/// Tensors of one causal call of batch 1, [tokens][heads][head_dim]. The same values for a shape on
-/// every machine and number of threads.
+/// Tensors of one causal call of batch 1 as a model has them: Q and O [tokens][heads][head_dim], K
+/// and V as in the KV cache, [heads][tokens][head_dim]. The same values for a shape on every
+/// machine and number of threads.
 class BenchTensors {
  public:
   /// Throws Error where tensors of this shape do not fit this machine's memory.
@@ -41,6 +42,9 @@ class BenchTensors {
   AttentionArguments arguments() const;
 
  private:
+  Strides query_strides() const;
+  Strides key_strides() const;
+
   BenchShape shape_;
   AlignedBuffer q_, k_, v_, o_;
 };

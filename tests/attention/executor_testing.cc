@@ -126,9 +126,8 @@ ErrorBounds BoundsOf(cpu::Variant variant, const Problem& problem) {
 void ExpectAllMatch(Problem& problem, const TileIndex* index, const TileRule& rule, double ulps,
                     ThreadPool& pool) {
   const ReferenceResult reference = problem.Reference(index, rule);
-  const bool bf16 = problem.arguments.dtype == DType::kBF16 &&
-                    problem.arguments.kv_dtype == DType::kBF16 &&
-                    problem.arguments.phase == Phase::kPrefill;
+  const bool bf16 =
+      problem.arguments.dtype == DType::kBF16 && problem.arguments.kv_dtype == DType::kBF16;
   for (const cpu::Variant variant : Variants()) {
     // Without bf16 operands the bf16 builds are the avx512 one.
     if (variant >= cpu::Variant::kAvx512Bf16 && !bf16) continue;

@@ -15,7 +15,6 @@ Call::Call(Variant variant, const AttentionArguments& arguments, const TileIndex
       rule(rule),
       pool(pool),
       kernels(SelectKernels(variant, arguments.dtype, arguments.kv_dtype)),
-      fp32_kernels(SelectKernels(variant, DType::kF32, DType::kF32)),
       tiles(TileSizesOf(index, rule)) {
   const double exact_scale = arguments.softmax_scale != 0.0f
                                  ? double{arguments.softmax_scale}
@@ -68,7 +67,7 @@ void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, in
   if (empty) {
     std::fill_n(target, static_cast<size_t>(a.dim_v()) * SizeOf(a.dtype), char{0});
   } else {
-    call.fp32_kernels.store_row(o, scale, a.dtype, target, a.dim_v());
+    call.kernels.store_row(o, scale, a.dtype, target, a.dim_v());
   }
   if (a.lse != nullptr) a.lse[sequence.QueryOffset(a.lse_stride, query, head)] = lse;
 }

@@ -18,9 +18,8 @@ struct Call {
   const AttentionArguments& arguments;
   const TileIndex* index;
   const TileRule& rule;
-  ThreadPool* pool;             ///< null: only sizes are asked for
-  const Kernels& kernels;       ///< of prefill: bf16 dot products where they fit
-  const Kernels& fp32_kernels;  ///< of decode, which memory bounds: fp32 arithmetic
+  ThreadPool* pool;        ///< null: only sizes are asked for
+  const Kernels& kernels;  ///< bf16 dot products where they fit
   TileSizes tiles;
 
   /// Scores stay as q . k and the exponential's factor scales them, unless softcap or bias needs

@@ -27,6 +27,7 @@ DecodeShape::DecodeShape(const Call& call) {
   const int32_t group = call.arguments.group();
   queries = std::clamp(kUnitRows / group, 1, std::max(1, call.arguments.query_tokens));
   rows = queries * group;
+  element_bytes = call.kernels.element_bytes;
   tile_columns = call.tiles.columns;
   step_tiles = kStepKeys / tile_columns;
 }
@@ -42,7 +43,7 @@ DecodeStorage::DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& ca
 }
 
 DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver) {
-  q = carver.Take<float>(int64_t{shape.rows} * kMaxHeadDim);
+  q = carver.Take<char>(int64_t{shape.rows} * kMaxHeadDim * shape.element_bytes);
   masks = carver.Take<RowMask>(shape.rows);
   spans = carver.Take<Span>(shape.rows);
   running_max = carver.Take<float>(shape.rows);
@@ -91,10 +92,10 @@ void DecodeUnit::LoadRows() {
   const AttentionArguments& a = call_.arguments;
   for (int32_t r = 0; r < rows_; ++r) {
     const int64_t offset = sequence_.QueryOffset(a.q.stride, Query(r), Head(r));
-    call_.fp32_kernels.load_queries(
+    call_.kernels.load_queries(
         a.dtype,
         static_cast<const char*>(a.q.data) + offset * static_cast<int64_t>(SizeOf(a.dtype)),
-        scratch_.q + int64_t{r} * kMaxHeadDim, a.head_dim);
+        scratch_.q + r * QueryBytes(), a.head_dim);
     scratch_.spans[r] = visibility_.SpanOf(Query(r));
   }
 }
@@ -158,9 +159,19 @@ void DecodeUnit::ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, i
     run.count = step.gathered != nullptr ? 1 : std::min(end - c, RunLength(a, step.Key(c)));
     run.rows = static_cast<const char*>(k.data) +
                sequence_.KeyOffset(k.stride, step.Key(c), kv_head_) * element;
-    call_.fp32_kernels.decode_scores(run, scratch_.q + int64_t{first_row} * kMaxHeadDim,
-                                     last_row - first_row, Scores(first_row, s) + c, stride_);
+    run.next = RowsAfter(s, step.Key(c) + run.count);
+    call_.kernels.decode_scores(run, scratch_.q + first_row * QueryBytes(), last_row - first_row,
+                                Scores(first_row, s) + c, stride_);
   }
+}
+
+/// Rows that lie in order from key `key` of step s on and that this thread will read next, as far
+/// as that is known: another may take the next split.
+int32_t DecodeUnit::RowsAfter(int32_t s, int32_t key) const {
+  const AttentionArguments& a = call_.arguments;
+  if (call_.index != nullptr || a.paged.page_size != 0) return 0;
+  const int32_t split_end = (s / kSplitSteps + 1) * kSplitSteps * kStepKeys;
+  return std::min(split_end, sequence_.keys()) - key;
 }
 
 /// Mask, rules and maxima of one row and step.
@@ -170,7 +181,7 @@ void DecodeUnit::FinishScores(const StepKeys& step, int32_t s, int32_t row) {
   float* scores = Scores(row, s);
   if (call_.adjusts_scores) AdjustScores(step, s, row);
   if (!(mask == BitRange(0, kStepKeys))) {
-    call_.fp32_kernels.mask_row(scores, 0, kStepKeys, mask);
+    call_.kernels.mask_row(scores, 0, kStepKeys, mask);
   }
   for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
     const ColumnRange columns = TileColumns(tile);
@@ -178,7 +189,7 @@ void DecodeUnit::FinishScores(const StepKeys& step, int32_t s, int32_t row) {
     if (thinner_.Thins(step, columns.begin, columns.end, Query(row))) {
       ThinTile(step, s, row, columns);
     }
-    call_.fp32_kernels.row_maxima(scores, stride_, 1, &columns, TileMax(s, tile) + row);
+    call_.kernels.row_maxima(scores, stride_, 1, &columns, TileMax(s, tile) + row);
   }
 }
 
@@ -193,7 +204,7 @@ void DecodeUnit::AdjustScores(const StepKeys& step, int32_t s, int32_t row) {
     }
     bias = scratch_.bias;
   }
-  call_.fp32_kernels.adjust_row(Scores(row, s), 0, kStepKeys, call_.scale, a.softcap, bias);
+  call_.kernels.adjust_row(Scores(row, s), 0, kStepKeys, call_.scale, a.softcap, bias);
 }
 
 void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile) {
@@ -263,7 +274,7 @@ ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, fl
     if (call_.arguments.executed != nullptr) RecordExecuted(s, columns, row);
   }
   if (stays.begin < stays.end) {
-    sums[row] += call_.fp32_kernels.decode_exponentials(
+    sums[row] += call_.kernels.decode_exponentials(
         scores + stays.begin, stays.end - stays.begin, call_.factor,
         ExponentBase(scratch_.final_max[row], call_.factor));
   }
@@ -311,11 +322,14 @@ void DecodeUnit::AddValues(int32_t s, const ColumnRange& columns, float* outputs
     if (gathered) step.count = GatherColumns(first, s, scratch_.columns);
     const int32_t end = std::min(columns.end, step.count);
     for (int32_t c = columns.begin; c < end; c += run.count) {
-      run.count = gathered ? 1 : std::min(end - c, RunLength(a, step.Key(c)));
+      // Kernels may weigh keys two by two: always the same two, however rows are cut into runs.
+      const bool alone = gathered || c % 2 != 0;
+      run.count = alone ? 1 : std::min(end - c, RunLength(a, step.Key(c)));
       run.rows = static_cast<const char*>(v.data) +
                  sequence_.KeyOffset(v.stride, step.Key(c), kv_head_) * element;
-      call_.fp32_kernels.decode_values(run, Scores(first, s) + c, stride_, last - first,
-                                       outputs + int64_t{first} * kMaxHeadDim);
+      run.next = RowsAfter(s, step.Key(c) + run.count);
+      call_.kernels.decode_values(run, Scores(first, s) + c, stride_, last - first,
+                                  outputs + int64_t{first} * kMaxHeadDim);
     }
   }
 }

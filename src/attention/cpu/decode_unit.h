@@ -18,8 +18,9 @@ inline constexpr int32_t kSplitSteps = 8;
 /// Shapes of decode units of one call.
 struct DecodeShape {
   explicit DecodeShape(const Call& call);
-  int32_t queries;     ///< query rows of a unit
-  int32_t rows;        ///< queries * group: row = query * group + head of the group
+  int32_t queries;  ///< query rows of a unit
+  int32_t rows;     ///< queries * group: row = query * group + head of the group
+  int32_t element_bytes;
   int32_t step_tiles;  ///< skip-softmax tiles of a step
   int32_t tile_columns;
 };
@@ -38,7 +39,7 @@ struct DecodeStorage {
 /// A worker's memory.
 struct DecodeScratch {
   DecodeScratch(const DecodeShape& shape, Carver& carver);
-  float* q;            // [rows][kMaxHeadDim]
+  char* q;             // [rows][kMaxHeadDim] elements of the kernels
   RowMask* masks;      // [rows]
   Span* spans;         // [rows]
   float* running_max;  // [rows]
@@ -75,6 +76,7 @@ class DecodeUnit {
   float* TileMax(int32_t s, int32_t tile) const {
     return storage_.tile_max + (int64_t{s} * shape_.step_tiles + tile) * rows_;
   }
+  int64_t QueryBytes() const { return int64_t{kMaxHeadDim} * shape_.element_bytes; }
   ColumnRange TileColumns(int32_t tile) const {
     return {tile * shape_.tile_columns, (tile + 1) * shape_.tile_columns};
   }
@@ -82,6 +84,7 @@ class DecodeUnit {
   void ScoreStep(int32_t s);
   StepKeys BlockStep(int32_t s) const;
   void ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, int32_t last_row);
+  int32_t RowsAfter(int32_t s, int32_t key) const;
   void FinishScores(const StepKeys& step, int32_t s, int32_t row);
   void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);
   void AdjustScores(const StepKeys& step, int32_t s, int32_t row);

@@ -100,6 +100,7 @@ struct RowsArguments {
   int64_t stride;  ///< bytes
   int32_t count;
   int32_t dim;
+  int32_t next;  ///< rows after these, at the same stride, that the next calls read
 };
 
 struct Kernels {
@@ -132,12 +133,12 @@ struct Kernels {
   /// target = scale * o, converted.
   void (*store_row)(const float* o, float scale, DType dtype, void* target, int32_t count);
 
-  /// s[row][key] = q[row] . k[key]; q is [rows][kMaxHeadDim] floats.
-  void (*decode_scores)(const RowsArguments& k, const float* q, int32_t rows, float* s,
+  /// s[row][key] = q[row] . k[key]; q is [rows][kMaxHeadDim] elements of the table.
+  void (*decode_scores)(const RowsArguments& k, const void* q, int32_t rows, float* s,
                         int64_t s_stride);
   /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 16) scores; returns their sum.
   float (*decode_exponentials)(float* s, int32_t count, float factor, float base);
-  /// o[row] += p[row] . v; o is [rows][kMaxHeadDim].
+  /// o[row] += p[row] . v, for at most kStepKeys keys; o is [rows][kMaxHeadDim].
   void (*decode_values)(const RowsArguments& v, const float* p, int64_t p_stride, int32_t rows,
                         float* o);
 

@@ -17,6 +17,7 @@ namespace {
 #include "attention/cpu/softmax.inc"
 #include "attention/cpu/n_of_m.inc"
 #include "attention/cpu/decode.inc"
+#include "attention/cpu/decode_values_bf16.inc"
 #include "attention/cpu/table.inc"
 // clang-format on
 }  // namespace

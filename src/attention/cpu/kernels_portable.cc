@@ -15,6 +15,7 @@ namespace {
 #include "attention/cpu/softmax.inc"
 #include "attention/cpu/n_of_m.inc"
 #include "attention/cpu/decode.inc"
+#include "attention/cpu/decode_values_f32.inc"
 #include "attention/cpu/table.inc"
 // clang-format on
 }  // namespace
