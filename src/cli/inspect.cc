@@ -59,6 +59,24 @@ std::map<std::string, std::pair<int64_t, size_t>> ByType(const CheckpointSummary
   return types;
 }
 
+/// What `tamis run` takes at its largest, within a few per cent: weights, cache, activations of a
+/// chunk, packed keys and values of one layer, and the program with its tokenizer.
+size_t RunBytes(const CheckpointSummary& summary, int64_t context, DType dtype) {
+  constexpr int64_t kChunk = 1024;               // the default of --chunk
+  constexpr size_t kPacked = size_t{192} << 20;  // the executor packs no more at a time
+  constexpr size_t kProgram = size_t{48} << 20;
+  const ModelConfig& config = summary.config;
+  const auto element = static_cast<int64_t>(SizeOf(dtype));
+  const int64_t q_size = int64_t{config.q_heads} * config.head_dim;
+  const int64_t kv_size = int64_t{config.kv_heads} * config.head_dim;
+  const int64_t row =
+      config.hidden * (4 + element) + (2 * q_size + 2 * kv_size + config.feed_forward) * element;
+  const auto activations = static_cast<size_t>(std::min(kChunk, context) * row);
+  const auto packed = static_cast<size_t>(context * 2 * kv_size * element);
+  return summary.bytes + KvBytes(config, context, dtype) + activations + std::min(kPacked, packed) +
+         kProgram;
+}
+
 std::string Text(const CheckpointSummary& summary, const std::string& tokenizer, int64_t context,
                  bool tensors, const Terminal& terminal) {
   const ModelConfig& config = summary.config;
@@ -93,6 +111,10 @@ std::string Text(const CheckpointSummary& summary, const std::string& tokenizer,
                                         FormatBytes(KvBytes(config, context, DType::kF32)),
                                         FormatBytes(KvBytes(config, context, DType::kBF16)),
                                         FormatCount(context))});
+  table.AddRow(
+      {"memory to run", fmt::format("{} (f32) or {} (bf16), all counted",
+                                    FormatBytes(RunBytes(summary, context, DType::kF32)),
+                                    FormatBytes(RunBytes(summary, context, DType::kBF16)))});
   std::string out = table.Render(terminal);
   if (!tensors) return out;
   Table list(
@@ -131,7 +153,10 @@ Json InspectJson(const CheckpointSummary& summary, const std::string& tokenizer,
                    {"context", context},
                    {"kv_bytes",
                     {{"f32", KvBytes(config, context, DType::kF32)},
-                     {"bf16", KvBytes(config, context, DType::kBF16)}}}});
+                     {"bf16", KvBytes(config, context, DType::kBF16)}}},
+                   {"run_bytes",
+                    {{"f32", RunBytes(summary, context, DType::kF32)},
+                     {"bf16", RunBytes(summary, context, DType::kBF16)}}}});
   for (const auto& [type, sums] : ByType(summary)) {
     json["types"][type] = {{"tensors", sums.first}, {"bytes", sums.second}};
   }

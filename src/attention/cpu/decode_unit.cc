@@ -210,7 +210,8 @@ void DecodeUnit::AdjustScores(const StepKeys& step, int32_t s, int32_t row) {
 void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile) {
   const RowMask visible = scratch_.masks[row] & BitRange(tile.begin, tile.end);
   float* scores = Scores(row, s);
-  const RowMask kept = thinner_.Thin(scores, step, tile.begin, tile.end, Query(row), visible);
+  const RowMask kept =
+      thinner_.Thin(scores, step, tile.begin, tile.end, visible, thinner_.Dense(step, Query(row)));
   AddDrops(call_, b_, Head(row), {.pairs = Count(visible) - Count(kept)});
 }
 

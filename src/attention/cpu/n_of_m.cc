@@ -22,18 +22,26 @@ bool Thinner::Thins(const StepKeys& step, int32_t begin, int32_t end, int32_t qu
          sequence_.QueryPosition(query_begin) > sequence_.KeyPosition(key_last);
 }
 
-RowMask Thinner::Thin(float* s, const StepKeys& step, int32_t begin, int32_t end, int32_t query,
-                      RowMask visible) const {
+bool Thinner::HasDense(const StepKeys& step, int32_t query) const {
   const NOfMRule& rule = call_.rule.n_of_m;
-  RowMask always = {};
-  if (rule.sink_tokens > 0 || rule.recent_tokens > 0) {
-    always = Visibility::SpanBits(
-        visibility_.SinkAndRecent(query, rule.sink_tokens, rule.recent_tokens), step);
-  }
+  const Span dense = visibility_.SinkAndRecent(query, rule.sink_tokens, rule.recent_tokens);
+  return step.Key(0) < dense.sink_end || step.Key(step.count - 1) >= dense.begin;
+}
+
+RowMask Thinner::Dense(const StepKeys& step, int32_t query) const {
+  const NOfMRule& rule = call_.rule.n_of_m;
+  if (rule.sink_tokens == 0 && rule.recent_tokens == 0) return {};
+  return Visibility::SpanBits(
+      visibility_.SinkAndRecent(query, rule.sink_tokens, rule.recent_tokens), step);
+}
+
+RowMask Thinner::Thin(float* s, const StepKeys& step, int32_t begin, int32_t end,
+                      const RowMask& visible, const RowMask& dense) const {
+  const NOfMRule& rule = call_.rule.n_of_m;
   if (call_.arguments.key_positions == nullptr) {
-    return call_.kernels.thin_row(s, begin, end, rule.n, rule.m, visible, always);
+    return call_.kernels.thin_row(s, begin, end, rule.n, rule.m, visible, dense);
   }
-  const RowMask kept = (BestByPosition(s, step, visible) | always) & visible;
+  const RowMask kept = (BestByPosition(s, step, visible) | dense) & visible;
   call_.kernels.mask_row(s, begin, end, kept);
   return kept;
 }

@@ -17,11 +17,15 @@ class Thinner {
   /// Whether the tile of columns [begin, end) of `step` is thinned for rows of the tile that starts
   /// at `query`.
   bool Thins(const StepKeys& step, int32_t begin, int32_t end, int32_t query) const;
+  /// Whether sinks or recent tokens may keep a key of the step dense, for `query` or a later one.
+  bool HasDense(const StepKeys& step, int32_t query) const;
+  /// Bits of the step's columns that sinks and recent tokens keep dense for `query`.
+  RowMask Dense(const StepKeys& step, int32_t query) const;
   /// Thins columns [begin, end) (multiples of 32 that enclose what is visible of one tile): scores
-  /// that do not stay become -inf. Returns the bits of `visible` that stay. Scores of columns that
-  /// are not visible must be -inf already.
-  RowMask Thin(float* s, const StepKeys& step, int32_t begin, int32_t end, int32_t query,
-               RowMask visible) const;
+  /// that neither stay nor are in `dense` become -inf. Returns the bits of `visible` that stay.
+  /// Scores of columns that are not visible must be -inf already.
+  RowMask Thin(float* s, const StepKeys& step, int32_t begin, int32_t end, const RowMask& visible,
+               const RowMask& dense) const;
 
  private:
   RowMask BestByPosition(const float* s, const StepKeys& step, RowMask visible) const;

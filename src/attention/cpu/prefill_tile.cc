@@ -280,12 +280,14 @@ void PrefillTile::ApplyMasks() {
 
 void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
   const RowMask in_tile = BitRange(tile.begin, tile.end);
+  const bool has_dense = thinner_.HasDense(step, first_query_);
   for (int32_t r = 0; r < rows_; ++r) {
     const ColumnRange range = Clip(ranges_[r / kRowBlock], tile);
     const RowMask visible = scratch_.masks[r] & in_tile;
     if (!Any(visible)) continue;
     float* s = scratch_.s + r * kStepKeys;
-    const RowMask kept = thinner_.Thin(s, step, range.begin, range.end, first_query_ + r, visible);
+    const RowMask dense = has_dense ? thinner_.Dense(step, first_query_ + r) : RowMask{};
+    const RowMask kept = thinner_.Thin(s, step, range.begin, range.end, visible, dense);
     if (call_.counts_drops) drops_.pairs += Count(visible) - Count(kept);
     scratch_.masks[r] = (scratch_.masks[r] & ~in_tile) | kept;
   }
