@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstring>
+#include <numeric>
 
 namespace tamis {
 namespace {
@@ -100,6 +101,7 @@ void Linear::RunDirect(const Job& job) {
     }
     std::fill(row + job.columns, row + stride, 0.0f);
   }
+  const BF16Rows x = multiply_ == DType::kBF16 ? Narrow(job, stride) : BF16Rows{};
   // A worker takes panels in runs: neighbours lie one after the other in memory.
   const auto panels = static_cast<int64_t>(job.panels.size());
   const int64_t run = (panels - 1) / (kItemsPerWorker * pool_.size()) + 1;
@@ -111,14 +113,41 @@ void Linear::RunDirect(const Job& job) {
         const PanelSource& source = panel.sources[i];
         if (source.count == 0) continue;
         const RowPointers pointers(source);
-        kernels_.dot[static_cast<int>(source.weight->type)](
-            pointers.rows, source.count, job.columns, wide, stride, static_cast<int>(job.rows),
-            products + panel.offset(i), panel.features());
+        const auto type = static_cast<int>(source.weight->type);
+        const auto rows = static_cast<int>(job.rows);
+        float* y = products + panel.offset(i);
+        if (x.values != nullptr && kernels_.dot_bf16[type] != nullptr) {
+          kernels_.dot_bf16[type](pointers.rows, source.count, job.columns, x, rows, y,
+                                  panel.features());
+        } else {
+          kernels_.dot[type](pointers.rows, source.count, job.columns, wide, stride, rows, y,
+                             panel.features());
+        }
       }
       job.epilogue({p, 0, job.rows, products, panel.features()});
     }
   };
   pool_.ParallelFor((panels - 1) / run + 1, std::ref(task));
+}
+
+/// x in bf16 with the sums of each step, from the f32 rows in wide_.
+BF16Rows Linear::Narrow(const Job& job, int64_t stride) {
+  const int64_t steps = stride / kColumnStep;
+  narrow_.Reserve(static_cast<size_t>(kDotRows * stride) * sizeof(uint16_t));
+  sums_.Reserve(static_cast<size_t>(kDotRows * steps) * sizeof(float));
+  auto* narrow = narrow_.as<uint16_t>();
+  auto* sums = sums_.as<float>();
+  for (int64_t r = 0; r < job.rows; ++r) {
+    std::memcpy(narrow + r * stride, static_cast<const uint16_t*>(job.x) + r * job.columns,
+                static_cast<size_t>(job.columns) * sizeof(uint16_t));
+    std::fill(narrow + r * stride + job.columns, narrow + (r + 1) * stride, uint16_t{0});
+    const float* wide = wide_.as<float>() + r * stride;
+    for (int64_t s = 0; s < steps; ++s) {
+      sums[r * steps + s] =
+          std::accumulate(wide + s * kColumnStep, wide + (s + 1) * kColumnStep, 0.0f);
+    }
+  }
+  return {narrow, stride, sums};
 }
 
 void Linear::RunExpanded(const Job& job) {
@@ -165,7 +194,7 @@ void Linear::Expand(const Panel& panel, void* target) const {
 }
 
 size_t Linear::scratch_bytes() const {
-  size_t bytes = wide_.size() + gemm_.scratch_bytes();
+  size_t bytes = wide_.size() + narrow_.size() + sums_.size() + gemm_.scratch_bytes();
   for (const Worker& worker : workers_) bytes += worker.panel.size() + worker.products.size();
   return bytes;
 }

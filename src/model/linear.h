@@ -81,6 +81,7 @@ class Linear {
  private:
   struct Job;
   void RunDirect(const Job& job);
+  BF16Rows Narrow(const Job& job, int64_t stride);
   void RunExpanded(const Job& job);
   void Expand(const Panel& panel, void* target) const;
 
@@ -95,7 +96,9 @@ class Linear {
   StoreAs activations_;
   PanelGemm gemm_;
   std::vector<Worker> workers_;
-  AlignedBuffer wide_;  // x in f32 for products with weights as stored
+  // x for products with weights as stored, with zeros to whole steps: in f32, in bf16, and sums of
+  // each step.
+  AlignedBuffer wide_, narrow_, sums_;
 };
 
 }  // namespace tamis

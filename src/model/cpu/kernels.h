@@ -45,6 +45,13 @@ struct HeadPanel {
   StoreAs as = StoreAs::kF32;
 };
 
+/// A few rows of bf16 activations.
+struct BF16Rows {
+  const uint16_t* values;  ///< [rows][stride], zeros past the columns
+  int64_t stride;          ///< a multiple of kColumnStep
+  const float* sums;       ///< [rows][stride / kColumnStep]: of each kColumnStep values
+};
+
 /// One instruction set's functions.
 struct Kernels {
   /// y[i * y_stride + r] = x_i . row_r for m <= kDotRows rows of x and `count` weight rows of
@@ -53,6 +60,10 @@ struct Kernels {
                        int64_t x_stride, int m, float* y, int64_t y_stride);
   /// By WeightType.
   Dot dot[kWeightTypes];
+  /// The same of bf16 activations by bf16 dot products. Null where these do not help.
+  using DotBF16 = void (*)(const uint8_t* const* rows, int64_t count, int64_t columns,
+                           const BF16Rows& x, int m, float* y, int64_t y_stride);
+  DotBF16 dot_bf16[kWeightTypes];
 
   /// Expands `count` weight rows into columns [feature, feature + count rounded up to
   /// kFeatureStep) of a panel, zeros for the missing rows and for columns up to a multiple of

@@ -9,6 +9,9 @@
 #include "model/cpu/kernels.h"
 #include "model/cpu/lanes.h"
 #include "model/cpu/weight_lanes.h"
+#if defined(__AVX512BF16__)
+#include "model/cpu/dot_bf16.h"
+#endif
 
 namespace tamis {
 namespace {
@@ -272,6 +275,12 @@ void WidenBF16(const uint16_t* x, int64_t count, float* out) {
 constexpr Kernels kKernels = {
     .dot = {DotRows<PlainF32>, DotRows<PlainF16>, DotRows<PlainBF16>, DotRows<BlockQ8_0>,
             DotRows<BlockQ4_0>, DotRows<BlockQ4_1>, DotRows<BlockQ6_K>},
+#if defined(__AVX512BF16__)
+    .dot_bf16 = {nullptr, nullptr, DotRowsBF16<PlainBF16Dot>, nullptr,
+                 DotRowsBF16<NibbleDot<false>>, DotRowsBF16<NibbleDot<true>>, nullptr},
+#else
+    .dot_bf16 = {},
+#endif
     .pack_f32 = {PackF32<PlainF32>, PackF32<PlainF16>, PackF32<PlainBF16>, PackF32<BlockQ8_0>,
                  PackF32<BlockQ4_0>, PackF32<BlockQ4_1>, PackF32<BlockQ6_K>},
 #if defined(__AVX512BF16__)
