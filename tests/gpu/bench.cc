@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "attention/cuda/error.h"
+#include "gpu/clock.h"
 #include "gpu/fill_normal.h"
 
 namespace tamis::gpu_testing {
@@ -28,7 +29,7 @@ class DeviceBuffer {
 
 }  // namespace
 
-double MeasureMilliseconds(const BenchOptions& options) {
+BenchResult Measure(const BenchOptions& options) {
   const auto elements = [&](int32_t heads) {
     return int64_t{options.batch} * options.length * heads * options.head_dim;
   };
@@ -74,18 +75,26 @@ double MeasureMilliseconds(const BenchOptions& options) {
   };
   burst(1);
   const int calls = std::clamp(static_cast<int>(20.0 / std::max(burst(1), 1e-3)), 1, 50);
-  std::vector<double> samples;
-  for (int i = 0; i < options.repeats; ++i) samples.push_back(burst(calls));
+  std::vector<double> samples, clocks;
+  for (int i = 0; i < options.repeats; ++i) {
+    samples.push_back(burst(calls));
+    clocks.push_back(MeasureClock());
+  }
   std::sort(samples.begin(), samples.end());
+  std::sort(clocks.begin(), clocks.end());
   cudaEventDestroy(begin);
   cudaEventDestroy(end);
-  return samples[samples.size() / 2];
-}
-
-double Teraflops(const BenchOptions& options, double milliseconds) {
-  const double pairs = static_cast<double>(options.length) * options.length;
-  const double flops = 4.0 * options.head_dim * options.q_heads * options.batch * pairs;
-  return flops * (options.causal ? 0.5 : 1.0) / milliseconds / 1e9;
+  int multiprocessors = 0;
+  CheckCuda(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0),
+            "reading the device");
+  BenchResult result{};
+  result.milliseconds = samples[samples.size() / 2];
+  result.mhz = clocks[clocks.size() / 2];
+  const double pairs = static_cast<double>(options.length) * options.length *
+                       (options.causal ? 0.5 : 1.0) * options.q_heads * options.batch;
+  result.teraflops = 4.0 * options.head_dim * pairs / result.milliseconds / 1e9;
+  result.cycles = result.milliseconds * result.mhz * 1e3 * multiprocessors / (pairs / 4096);
+  return result;
 }
 
 }  // namespace tamis::gpu_testing

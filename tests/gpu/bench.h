@@ -20,12 +20,15 @@ struct BenchOptions {
   int repeats = 7;
 };
 
-/// Median milliseconds of one call: after a warm-up, `repeats` bursts of about 20 ms on random
-/// normal inputs.
-double MeasureMilliseconds(const BenchOptions& options);
+struct BenchResult {
+  double milliseconds;  ///< of one call: the median of `repeats` bursts of about 20 ms
+  double teraflops;     ///< per second, 4 * head_dim for each pair that the mask allows
+  double mhz;           ///< SM clock right after the bursts
+  double cycles;        ///< SM cycles for each 64 x 64 scores that the mask allows
+};
 
-/// TFLOP/s at 4 * head_dim operations for each pair that the mask allows (half of all if causal).
-double Teraflops(const BenchOptions& options, double milliseconds);
+/// Times random normal inputs after a warm-up.
+BenchResult Measure(const BenchOptions& options);
 
 }  // namespace tamis::gpu_testing
 

@@ -152,8 +152,8 @@ Bounds BoundsOf(const Problem& problem) {
   }
   const double scale = a.softmax_scale != 0.0f ? a.softmax_scale : 1.0 / std::sqrt(a.head_dim);
   const double score = 0x1p-22 * scale * q * k + 0x1p-21;
-  const double ulp = a.dtype == DType::kBF16 ? 0x1p-8 : 0x1p-11;
-  return {(2 * score + ulp) * v, 2 * score + 0x1p-20};
+  const double ulp = a.dtype == DType::kBF16 ? 0x1p-7 : 0x1p-10;
+  return {(2 * score + ulp) * v + 1e-30, 2 * score + 0x1p-20};
 }
 
 /// Two runs on fresh poison; the outputs are left in the problem. Returns what is wrong.

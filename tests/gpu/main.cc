@@ -61,9 +61,9 @@ int Bench(const std::vector<std::string>& words) {
     for (const int32_t length : lengths) {
       options.head_dim = head_dim;
       options.length = length;
-      const double ms = MeasureMilliseconds(options);
-      fmt::print("d{:<4} {:>7} tokens {:>10.4f} ms {:>6.0f} TFLOP/s\n", head_dim, length, ms,
-                 Teraflops(options, ms));
+      const BenchResult r = Measure(options);
+      fmt::print("d{:<4} {:>7} tokens {:>10.4f} ms {:>6.0f} TFLOP/s {:>6.0f} MHz {:>6.0f} cycles\n",
+                 head_dim, length, r.milliseconds, r.teraflops, r.mhz, r.cycles);
     }
   }
   return 0;
@@ -79,7 +79,7 @@ int Once() {
   options.head_dim = number("HEAD_DIM", options.head_dim);
   options.causal = number("BIDIRECTIONAL", 0) == 0;
   options.repeats = 1;
-  fmt::print("{:.5f}\n", MeasureMilliseconds(options));
+  fmt::print("{:.5f}\n", Measure(options).milliseconds);
   return 0;
 }
 

@@ -49,6 +49,11 @@ __device__ inline void SyncNamed(uint32_t id, uint32_t threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+/// Joins those that meet at named barrier `id` without waiting for them.
+__device__ inline void ArriveNamed(uint32_t id, uint32_t threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 /// Orders this thread's ordinary writes to shared memory before reads by wgmma and the copy engine.
 __device__ inline void FenceAsyncProxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");

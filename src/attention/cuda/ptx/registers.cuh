@@ -24,10 +24,15 @@ __device__ inline bool ElectLane() {
   return elected != 0;
 }
 
+/// The same value, about which the compiler knows nothing from before.
+__device__ inline uint32_t Fresh(uint32_t value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 /// A value that the compiler cannot derive again, so that it keeps it in a register.
 __device__ inline uint32_t Opaque(uint32_t value) {
-  asm volatile("" : "+r"(value));
-  return __shfl_sync(0xffffffffu, value, 0);
+  return __shfl_sync(0xffffffffu, Fresh(value), 0);
 }
 
 __device__ inline float Exp2(float x) {

@@ -7,6 +7,7 @@
 #ifndef TAMIS_ATTENTION_CUDA_SM90_CONSUMER_CUH_
 #define TAMIS_ATTENTION_CUDA_SM90_CONSUMER_CUH_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "attention/cuda/sm90/epilogue.cuh"
@@ -27,14 +28,7 @@ class Consumer {
       : params_(params),
         plan_(plan),
         group_(group),
-        lane_(threadIdx.x & 31),
-        q_base_(ptx::Opaque(ptx::SharedAddress(plan.q[0]))),
-        k_base_(ptx::Opaque(ptx::SharedAddress(plan.k[0]))),
-        v_base_(ptx::Opaque(ptx::SharedAddress(plan.v[0]))),
-        key_full_(ptx::Opaque(ptx::SharedAddress(plan.key_full))),
-        key_empty_(ptx::Opaque(ptx::SharedAddress(plan.key_empty))),
-        value_full_(ptx::Opaque(ptx::SharedAddress(plan.value_full))),
-        value_empty_(ptx::Opaque(ptx::SharedAddress(plan.value_empty))) {}
+        base_(ptx::Opaque(ptx::SharedAddress(&plan))) {}
 
   __device__ void Run() {
     float o[Traits::kOutputs];
@@ -42,9 +36,12 @@ class Consumer {
     uint32_t packed[Traits::kPacked];
     RowState state;
     if (!Open()) return;
-    const int32_t skipped = SkipKeys();
+    if (Traits::kPingPong && group_ + 1 == Traits::kConsumers) PassTurn();  // group 0 begins
+    int32_t skipped = SkipKeys();
     WaitKeys();
-    IssueScores<Traits>(s, q_, KeyTile());
+    TakeTurn();
+    IssueScores<Traits>(s, QueryTile(), KeyTile());
+    PassTurn();
     ptx::WaitBatches<0>();
     ptx::Pin(s);
     FirstSoftmax(s, state);
@@ -54,79 +51,61 @@ class Consumer {
     PackScores<Traits>(s, packed);
     Clear(o);
     for (;;) {
-      int32_t tile = walk_.first - 1;
-      for (; tile > walk_.full; --tile) Step<true>(tile, o, s, packed, state);
-      for (; tile >= 0; --tile) Step<false>(tile, o, s, packed, state);
-      Release(ptx::SharedAddress(&plan_.query_empty[queries_.slot]));
+      for (--tile_; tile_ > full_; --tile_) Step<true>(o, s, packed, state);
+      for (; tile_ >= 0; --tile_) Step<false>(o, s, packed, state);
+      Release(Barrier(kQueryEmpty, queries_.slot()));
       queries_.Advance();
-      const OutputRows target = target_;
+      const TileWork& done = Work();
+      work_.Advance();
       if (!Open()) {
         WaitValues();
+        TakeTurn();
         IssueValues<Traits>(o, packed, ValueTile());
+        PassTurn();
         ptx::WaitBatches<0>();
         ptx::Pin(o);
-        WriteOutput<Traits>(params_, target, o, state);
+        WriteOutput<Traits>(params_, OutputRows(done, group_ * kGroupRows), o, state);
         return;
       }
-      Seam(target, o, s, packed, state);
+      Seam(done, o, s, packed, state);
     }
   }
 
  private:
-  /// The tiles of keys that this warpgroup visits: `first` down to 0, from `full` down unmasked.
-  struct Walk {
-    int32_t tile_first;  ///< where the block's walk begins; this warpgroup may see less
-    int32_t first;
-    int32_t full;
-    int32_t last_key[2];  ///< of this thread's rows
-    int32_t keys;
-  };
-
-  /// Waits for the next tile's Q and work; false where there is none.
+  /// Waits for the next tile's Q and work; false where there is none. Sets where the walk of this
+  /// warpgroup over the tiles of keys begins and where it needs no mask any more.
   __device__ bool Open() {
-    ptx::Wait(ptx::SharedAddress(&plan_.query_full[queries_.slot]), queries_.phase);
-    const TileWork& work = plan_.work[queries_.slot];
+    ptx::Wait(Barrier(kQueryFull, queries_.slot()), queries_.phase());
+    const TileWork& work = Work();
     if (work.sequence < 0) return false;
-    const int32_t group_row = group_ * kGroupRows;
-    const int32_t row = work.first_query + group_row;
-    target_ = OutputRows(work, group_row);
-    walk_.keys = work.keys;
-    walk_.tile_first = FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, kTileKeys);
-    walk_.first = FirstKeyTile(params_, work, row + kGroupRows, kTileKeys);
-    walk_.full = (max(LastKey(params_, work, row), -1) + 1) / kTileKeys - 1;
-    const int32_t thread_row =
-        row + static_cast<int32_t>(threadIdx.x % kWarpgroup / 32 * 16 + lane_ / 4);
-    walk_.last_key[0] = LastKey(params_, work, thread_row);
-    walk_.last_key[1] = LastKey(params_, work, thread_row + 8);
-    q_ = ptx::DescriptorLow(
-        q_base_ + queries_.slot * Traits::kQueryBytes + group_ * kGroupRows * ptx::kSwizzleRowBytes,
-        16);
+    const int32_t row = work.first_query + group_ * kGroupRows;
+    tile_ = FirstKeyTile(
+        params_, work, Traits::kPingPong ? work.first_query + Traits::kTileRows : row + kGroupRows,
+        Traits::kTileKeys);
+    full_ = (max(LastKey(params_, work, row), -1) + 1) / Traits::kTileKeys - 1;
     return true;
   }
 
   /// One tile of keys: its scores, and the values of the tile before.
   template <bool kMasked>
-  __device__ void Step(int32_t tile, float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
+  __device__ void Step(float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
                        uint32_t (&packed)[Traits::kPacked], RowState& state) {
-    WaitKeys();
-    IssueScores<Traits>(s, q_, KeyTile());
-    WaitValues();
-    IssueValues<Traits>(o, packed, ValueTile());
-    ptx::WaitBatches<1>();
-    ptx::Pin(s);
+    StartStep(o, s, packed);
     bool rebased = kMasked;
     float2 factor;
     if constexpr (kMasked) {
-      MaskScores(s, tile * kTileKeys, walk_.last_key);
+      Mask(s);
       factor = Rebase(s, params_.scale_log2, state);
     } else {
       const float2 sum = Exponentials(s, params_.scale_log2, state.reference);
+      // Uniform over the warp; the branch also keeps the wait for the values behind the softmax.
       rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
       if (rebased) {
         const uint32_t warp_row = group_ * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16;
-        RecomputeScores<Traits>(
-            s, q_base_ + queries_.slot * Traits::kQueryBytes + warp_row * ptx::kSwizzleRowBytes,
-            k_base_ + keys_.slot * Traits::kKeyBytes);
+        RecomputeScores<Traits>(s,
+                                base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
+                                    warp_row * ptx::kSwizzleRowBytes,
+                                base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes);
         factor = Rebase(s, params_.scale_log2, state);
         __syncwarp();
       } else {
@@ -143,40 +122,62 @@ class Consumer {
     PackScores<Traits>(s, packed);
   }
 
-  /// The first tile of keys of a new tile of work, beside the last values of the one before.
-  __device__ void Seam(const OutputRows& target, float (&o)[Traits::kOutputs],
+  /// The first tile of keys of a new tile of work, beside the last values of `done`.
+  __device__ void Seam(const TileWork& done, float (&o)[Traits::kOutputs],
                        float (&s)[Traits::kScores], uint32_t (&packed)[Traits::kPacked],
                        RowState& state) {
     const int32_t skipped = SkipKeys();
-    WaitKeys();
-    IssueScores<Traits>(s, q_, KeyTile());
-    WaitValues();
-    IssueValues<Traits>(o, packed, ValueTile());
-    ptx::WaitBatches<1>();
-    ptx::Pin(s);
-    const RowState done = state;
+    StartStep(o, s, packed);
+    const RowState done_state = state;
     FirstSoftmax(s, state);
     ReleaseKeys();
     ptx::WaitBatches<0>();
     ptx::Pin(o);
     ptx::Pin(packed);
     ReleaseValues();
-    WriteOutput<Traits>(params_, target, o, done);
+    WriteOutput<Traits>(params_, OutputRows(done, group_ * kGroupRows), o, done_state);
     SkipValues(skipped);
     ClearTail();
     PackScores<Traits>(s, packed);
     Clear(o);
   }
 
+  /// Issues both products of a step and waits for the scores.
+  __device__ void StartStep(float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
+                            uint32_t (&packed)[Traits::kPacked]) {
+    WaitKeys();
+    TakeTurn();
+    IssueScores<Traits>(s, QueryTile(), KeyTile());
+    WaitValues();
+    IssueValues<Traits>(o, packed, ValueTile());
+    PassTurn();
+    ptx::WaitBatches<1>();
+    ptx::Pin(s);
+  }
+
   __device__ void FirstSoftmax(float (&s)[Traits::kScores], RowState& state) {
-    MaskScores(s, walk_.first * kTileKeys, walk_.last_key);
+    Mask(s);
     state.Reset();
     Rebase(s, params_.scale_log2, state);
   }
 
+  /// Rare enough to read the work again rather than keep its numbers in registers.
+  __device__ void Mask(float (&s)[Traits::kScores]) const {
+    const TileWork& work = Work();
+    const int32_t row =
+        work.first_query + group_ * kGroupRows +
+        static_cast<int32_t>(threadIdx.x % kWarpgroup / 32 * 16 + threadIdx.x % 32 / 4);
+    const int32_t last_key[2] = {LastKey(params_, work, row), LastKey(params_, work, row + 8)};
+    MaskScores(s, tile_ * Traits::kTileKeys, last_key);
+  }
+
   /// Passes over tiles that other warpgroups of the block visit and this one does not see.
   __device__ int32_t SkipKeys() {
-    const int32_t skipped = walk_.tile_first - walk_.first;
+    if constexpr (Traits::kPingPong) return 0;  // turns are counted: all visit the same tiles
+    const TileWork& work = Work();
+    const int32_t skipped =
+        FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, Traits::kTileKeys) -
+        tile_;
     for (int32_t i = 0; i < skipped; ++i) {
       WaitKeys();
       ReleaseKeys();
@@ -194,12 +195,13 @@ class Consumer {
   /// Zeroes the rows of V past the end of the sequence where they belong to something else: they
   /// meet probabilities of zero, but may hold NaN. Every warpgroup writes the same zeros.
   __device__ void ClearTail() {
-    const int32_t rows = walk_.keys - walk_.first * kTileKeys;
-    if (!params_.foreign_tail || rows >= kTileKeys) return;
+    if (!params_.foreign_tail) return;
+    const int32_t rows = Work().keys - tile_ * Traits::kTileKeys;
+    if (rows >= Traits::kTileKeys) return;
     WaitValues();
     const uint32_t begin = max(rows, 0) * ptx::kSwizzleRowBytes;
     for (int block = 0; block < Traits::kDimBlocks; ++block) {
-      unsigned char* v = plan_.v[values_.slot] + block * Traits::kKeyBlockBytes;
+      unsigned char* v = plan_.v[values_.slot()] + block * Traits::kKeyBlockBytes;
       for (uint32_t at = begin + threadIdx.x % kWarpgroup * 16; at < Traits::kKeyBlockBytes;
            at += kWarpgroup * 16) {
         *reinterpret_cast<uint4*>(v + at) = {0, 0, 0, 0};
@@ -209,46 +211,76 @@ class Consumer {
     ptx::SyncNamed(kTailCleared + group_, kWarpgroup);
   }
 
+  /// Warpgroups issue their products in turn, so that one's softmax runs under the other's
+  /// products.
+  __device__ void TakeTurn() const {
+    if constexpr (Traits::kPingPong) ptx::SyncNamed(kTurn + group_, 2 * kWarpgroup);
+  }
+  __device__ void PassTurn() const {
+    if constexpr (Traits::kPingPong) {
+      const uint32_t next = group_ + 1 == Traits::kConsumers ? 0 : group_ + 1;
+      ptx::ArriveNamed(kTurn + next, 2 * kWarpgroup);
+    }
+  }
+
   __device__ static void Clear(float (&o)[Traits::kOutputs]) {
 #pragma unroll
     for (int i = 0; i < Traits::kOutputs; ++i) o[i] = 0.0f;
   }
 
+  using Plan = SharedPlan<Traits>;
+  static constexpr uint32_t kQueryFull = offsetof(Plan, query_full);
+  static constexpr uint32_t kQueryEmpty = offsetof(Plan, query_empty);
+  static constexpr uint32_t kKeyFull = offsetof(Plan, key_full);
+  static constexpr uint32_t kKeyEmpty = offsetof(Plan, key_empty);
+  static constexpr uint32_t kValueFull = offsetof(Plan, value_full);
+  static constexpr uint32_t kValueEmpty = offsetof(Plan, value_empty);
+  __device__ uint32_t Barrier(uint32_t ring, uint32_t slot) const {
+    return base_ + ring + slot * static_cast<uint32_t>(sizeof(uint64_t));
+  }
+  __device__ const TileWork& Work() const { return plan_.work[work_.slot()]; }
+
+  /// Lower descriptor words of this warpgroup's rows of Q and of the tiles at hand.
+  __device__ uint32_t QueryTile() const {
+    return ptx::DescriptorLow(base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
+                                  group_ * kGroupRows * ptx::kSwizzleRowBytes,
+                              16);
+  }
   __device__ uint32_t KeyTile() const {
-    return ptx::DescriptorLow(k_base_ + keys_.slot * Traits::kKeyBytes, 16);
+    return ptx::DescriptorLow(base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes, 16);
   }
   __device__ uint32_t ValueTile() const {
-    return ptx::DescriptorLow(v_base_ + values_.slot * Traits::kKeyBytes, Traits::kKeyBlockBytes);
+    return ptx::DescriptorLow(base_ + offsetof(Plan, v) + values_.slot() * Traits::kKeyBytes,
+                              Traits::kKeyBlockBytes);
   }
 
-  __device__ void WaitKeys() const { ptx::Wait(key_full_ + 8 * keys_.slot, keys_.phase); }
-  __device__ void WaitValues() const { ptx::Wait(value_full_ + 8 * values_.slot, values_.phase); }
+  __device__ void WaitKeys() const { ptx::Wait(Barrier(kKeyFull, keys_.slot()), keys_.phase()); }
+  __device__ void WaitValues() const {
+    ptx::Wait(Barrier(kValueFull, values_.slot()), values_.phase());
+  }
   __device__ void ReleaseKeys() {
-    Release(key_empty_ + 8 * keys_.slot);
+    Release(Barrier(kKeyEmpty, keys_.slot()));
     keys_.Advance();
   }
   __device__ void ReleaseValues() {
-    Release(value_empty_ + 8 * values_.slot);
+    Release(Barrier(kValueEmpty, values_.slot()));
     values_.Advance();
   }
   /// One arrival a warp: waiting for the products that read the stage has converged it.
   __device__ void Release(uint32_t barrier) const {
-    if (lane_ == 0) ptx::Arrive(barrier);
+    if ((threadIdx.x & 31) == 0) ptx::Arrive(barrier);
   }
 
   const ForwardParams& params_;
   SharedPlan<Traits>& plan_;
   const uint32_t group_;
-  const uint32_t lane_;
-  // Addresses are taken once: the compiler would derive them again in every step.
-  const uint32_t q_base_, k_base_, v_base_;
-  const uint32_t key_full_, key_empty_, value_full_, value_empty_;
+  const uint32_t base_;  ///< of the plan; taken once: the compiler would derive it in every step
   Ring<Traits::kQueryStages> queries_;
   Ring<Traits::kKeyStages> keys_;
   Ring<Traits::kValueStages> values_;
-  Walk walk_;
-  OutputRows target_;
-  uint32_t q_ = 0;  ///< lower descriptor word of this warpgroup's rows of Q
+  Ring<Traits::kWorkStages> work_;
+  int32_t tile_ = 0;  ///< tile of keys at hand
+  int32_t full_ = 0;  ///< tiles up to here need no mask
 };
 
 }  // namespace tamis::cuda::sm90

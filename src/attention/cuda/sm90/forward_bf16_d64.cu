@@ -3,6 +3,6 @@
 namespace tamis::cuda::sm90 {
 
 using Shape = Traits<ptx::BF16, 64>;
-const Kernel kForwardBf16D64 = {Shape::kTileRows, kTileKeys, LaunchForward<Shape>};
+const Kernel kForwardBf16D64 = {Shape::kTileRows, Shape::kTileKeys, LaunchForward<Shape>};
 
 }  // namespace tamis::cuda::sm90

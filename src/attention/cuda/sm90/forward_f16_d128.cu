@@ -3,6 +3,6 @@
 namespace tamis::cuda::sm90 {
 
 using Shape = Traits<ptx::F16, 128>;
-const Kernel kForwardF16D128 = {Shape::kTileRows, kTileKeys, LaunchForward<Shape>};
+const Kernel kForwardF16D128 = {Shape::kTileRows, Shape::kTileKeys, LaunchForward<Shape>};
 
 }  // namespace tamis::cuda::sm90

@@ -3,6 +3,6 @@
 namespace tamis::cuda::sm90 {
 
 using Shape = Traits<ptx::F16, 64>;
-const Kernel kForwardF16D64 = {Shape::kTileRows, kTileKeys, LaunchForward<Shape>};
+const Kernel kForwardF16D64 = {Shape::kTileRows, Shape::kTileKeys, LaunchForward<Shape>};
 
 }  // namespace tamis::cuda::sm90

@@ -37,9 +37,9 @@ class Producer {
     batch_ = params_.key_offsets != nullptr ? 0 : work.sequence;
     row_ = params_.key_offsets != nullptr ? params_.key_offsets[work.sequence] : 0;
     const int32_t first =
-        FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, kTileKeys);
+        FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, Traits::kTileKeys);
     LoadKeys(first);
-    const uint32_t slot = queries_.slot;
+    const uint32_t slot = queries_.slot();
     const uint32_t full = NextQuery(work);
     ptx::ArriveExpectBytes(full, Traits::kQueryBytes);
     for (int i = 0; i < Traits::kDimBlocks; ++i) {
@@ -47,6 +47,7 @@ class Producer {
                    i * kBlockDim, work.query_row, work.q_head,
                    params_.query_offsets != nullptr ? 0 : work.sequence);
     }
+#pragma unroll 1
     for (int32_t tile = first; tile > 0; --tile) {
       LoadKeys(tile - 1);
       LoadValues(tile);
@@ -56,22 +57,23 @@ class Producer {
 
   /// Waits for a free stage of Q and leaves the work there; returns the barrier to complete.
   __device__ uint32_t NextQuery(const TileWork& work) {
-    const uint32_t slot = queries_.slot;
-    ptx::Wait(ptx::SharedAddress(&plan_.query_empty[slot]), queries_.phase ^ 1);
-    plan_.work[slot] = work;
+    const uint32_t slot = queries_.slot();
+    ptx::Wait(ptx::SharedAddress(&plan_.query_empty[slot]), queries_.phase() ^ 1);
+    plan_.work[work_.slot()] = work;
+    work_.Advance();
     queries_.Advance();
     return ptx::SharedAddress(&plan_.query_full[slot]);
   }
 
   __device__ void LoadKeys(int32_t tile) {
-    Load(k_, plan_.k[keys_.slot], &plan_.key_full[keys_.slot], &plan_.key_empty[keys_.slot],
-         keys_.phase, tile);
+    Load(k_, plan_.k[keys_.slot()], &plan_.key_full[keys_.slot()], &plan_.key_empty[keys_.slot()],
+         keys_.phase(), tile);
     keys_.Advance();
   }
 
   __device__ void LoadValues(int32_t tile) {
-    Load(v_, plan_.v[values_.slot], &plan_.value_full[values_.slot],
-         &plan_.value_empty[values_.slot], values_.phase, tile);
+    Load(v_, plan_.v[values_.slot()], &plan_.value_full[values_.slot()],
+         &plan_.value_empty[values_.slot()], values_.phase(), tile);
     values_.Advance();
   }
 
@@ -82,7 +84,7 @@ class Producer {
     ptx::ArriveExpectBytes(barrier, Traits::kKeyBytes);
     for (int i = 0; i < Traits::kDimBlocks; ++i) {
       ptx::CopyBox(ptx::SharedAddress(target) + i * Traits::kKeyBlockBytes, &map, barrier,
-                   i * kBlockDim, row_ + tile * kTileKeys, kv_head_, batch_);
+                   i * kBlockDim, row_ + tile * Traits::kTileKeys, kv_head_, batch_);
     }
   }
 
@@ -92,6 +94,7 @@ class Producer {
   const CUtensorMap& v_;
   SharedPlan<Traits>& plan_;
   Ring<Traits::kQueryStages> queries_;
+  Ring<Traits::kWorkStages> work_;
   Ring<Traits::kKeyStages> keys_;
   Ring<Traits::kValueStages> values_;
   int32_t kv_head_ = 0, batch_ = 0, row_ = 0;  // of K and V of the tile at hand

@@ -15,6 +15,8 @@ constexpr int kProductDepth = 16;
 template <class Traits>
 __device__ inline void IssueScores(float (&scores)[Traits::kScores], uint32_t q, uint32_t k) {
   constexpr int kStepsPerBlock = kBlockDim / kProductDepth;
+  // Else the descriptors of Q are kept across steps, in two registers each.
+  q = ptx::Fresh(q);
   ptx::FenceOperands();
 #pragma unroll
   for (int i = 0; i < Traits::kHeadDim / kProductDepth; ++i) {
@@ -39,7 +41,7 @@ __device__ inline void IssueValues(float (&output)[Traits::kOutputs],
   ptx::Pin(output);
   ptx::FenceOperands();
 #pragma unroll
-  for (int i = 0; i < kTileKeys / kProductDepth; ++i) {
+  for (int i = 0; i < Traits::kTileKeys / kProductDepth; ++i) {
     const uint32_t step = i * kProductDepth * ptx::kSwizzleRowBytes;
     ptx::ProductRegisters<typename Traits::Element>(output, packed + 4 * i,
                                                     ptx::Descriptor(v + (step >> 4)));

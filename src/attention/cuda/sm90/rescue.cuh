@@ -32,7 +32,7 @@ __device__ inline void RecomputeScores(float (&scores)[Traits::kScores], uint32_
                                k_row * ptx::kSwizzleRowBytes +
                                (((k_unit % kBlockUnits) ^ (k_row & 7)) << 4);
 #pragma unroll
-    for (int n = 0; n < kTileKeys / 16; ++n) {
+    for (int n = 0; n < Traits::kTileKeys / 16; ++n) {
       uint32_t b[4];
       ptx::LoadMatrices(b, k_address + n * 16 * ptx::kSwizzleRowBytes);
       ptx::MmaSync<typename Traits::Element>(&scores[8 * n], a, b[0], b[1]);

@@ -16,7 +16,7 @@ struct SharedPlan {
   alignas(1024) unsigned char q[Traits::kQueryStages][Traits::kQueryBytes];
   alignas(1024) unsigned char k[Traits::kKeyStages][Traits::kKeyBytes];
   alignas(1024) unsigned char v[Traits::kValueStages][Traits::kKeyBytes];
-  TileWork work[Traits::kQueryStages];
+  TileWork work[Traits::kWorkStages];
 
   // Producer to consumers: the copy engine has written the stage. A tile's work travels with its Q.
   uint64_t query_full[Traits::kQueryStages];
@@ -33,19 +33,28 @@ struct SharedPlan {
 enum NamedBarrier : uint32_t {
   /// + warpgroup: all of a warpgroup has cleared the tail of V before one of its products reads it.
   kTailCleared = 1,
+  /// + warpgroup: it may issue its products; the warpgroup before it has issued its own.
+  kTurn = 4,
 };
 
-/// A position in a ring of barriers.
+/// A position in a ring of barriers: a count of steps where the ring's size divides it cheaply.
 template <int kStages>
-struct Ring {
-  uint32_t slot = 0;
-  uint32_t phase = 0;
+class Ring {
+ public:
+  __device__ uint32_t slot() const { return kPowerOfTwo ? step_ % kStages : step_; }
+  __device__ uint32_t phase() const { return kPowerOfTwo ? step_ / kStages & 1 : phase_; }
   __device__ void Advance() {
-    if (++slot == kStages) {
-      slot = 0;
-      phase ^= 1;
+    ++step_;
+    if (!kPowerOfTwo && step_ == kStages) {
+      step_ = 0;
+      phase_ ^= 1;
     }
   }
+
+ private:
+  static constexpr bool kPowerOfTwo = (kStages & (kStages - 1)) == 0;
+  uint32_t step_ = 0;
+  uint32_t phase_ = 0;
 };
 
 template <class Traits>

@@ -13,7 +13,6 @@ namespace tamis::cuda::sm90 {
 constexpr int kWarpgroup = 128;
 /// Rows of the accumulator of one warpgroup.
 constexpr int kGroupRows = 64;
-constexpr int kTileKeys = 128;
 /// Columns of one swizzled block of a tile: 128 bytes.
 constexpr int kBlockDim = 64;
 
@@ -24,9 +23,10 @@ struct Traits {
   static constexpr int kHeadDim = kHeadDim_;
   static_assert(kHeadDim == 64 || kHeadDim == 128);
 
-  // At 64 the scores, their packed copy and the output fit 160 registers, so a third warpgroup
-  // shares each load of K and V.
-  static constexpr int kConsumers = 2;
+  // At 64 the scores of 96 keys, their packed copy and the output fit 160 registers, so that a
+  // third warpgroup keeps the exponentials busy, which bound that shape. (128 keys spill.)
+  static constexpr int kConsumers = kHeadDim == 64 ? 3 : 2;
+  static constexpr int kTileKeys = kHeadDim == 64 ? 96 : 128;
   static constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
   static constexpr int kTileRows = kConsumers * kGroupRows;
   // Must sum to no more than the registers of the launch: kThreads * 168 (or 128).
@@ -38,6 +38,15 @@ struct Traits {
   static constexpr int kQueryStages = 2;
   static constexpr int kKeyStages = kHeadDim == 64 ? 4 : 3;
   static constexpr int kValueStages = kHeadDim == 64 ? 4 : 2;
+
+  // More than tiles of Q: the epilogue reads its work while the tile after the next is loaded.
+  static constexpr int kWorkStages = 2 * kQueryStages;
+
+#ifdef TAMIS_PINGPONG
+  static constexpr bool kPingPong = true;
+#else
+  static constexpr bool kPingPong = false;
+#endif
 
   static constexpr int kDimBlocks = kHeadDim / kBlockDim;
   static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;
