@@ -74,7 +74,9 @@ BenchResult Measure(const BenchOptions& options) {
     return static_cast<double>(milliseconds) / calls;
   };
   burst(1);
-  const int calls = std::clamp(static_cast<int>(20.0 / std::max(burst(1), 1e-3)), 1, 50);
+  if (options.warm_up_ms > 0.0) burst(static_cast<int>(options.warm_up_ms / burst(1)) + 1);
+  const int calls = std::max(static_cast<int>(options.burst_ms / std::max(burst(1), 1e-3)), 1);
+  if (options.burst_ms > 100.0) burst(calls);
   std::vector<double> samples, clocks;
   for (int i = 0; i < options.repeats; ++i) {
     samples.push_back(burst(calls));

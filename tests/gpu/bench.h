@@ -18,10 +18,12 @@ struct BenchOptions {
   DType dtype = DType::kBF16;
   bool causal = true;
   int repeats = 7;
+  double warm_up_ms = 0.0;  ///< of load before the first burst
+  double burst_ms = 20.0;   ///< 300 and more reach the clock that the power limit sustains
 };
 
 struct BenchResult {
-  double milliseconds;  ///< of one call: the median of `repeats` bursts of about 20 ms
+  double milliseconds;  ///< of one call: the median of `repeats` bursts
   double teraflops;     ///< per second, 4 * head_dim for each pair that the mask allows
   double mhz;           ///< SM clock right after the bursts
   double cycles;        ///< SM cycles for each 64 x 64 scores that the mask allows

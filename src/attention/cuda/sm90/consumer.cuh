@@ -91,6 +91,13 @@ class Consumer {
   __device__ void Step(float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
                        uint32_t (&packed)[Traits::kPacked], RowState& state) {
     StartStep(o, s, packed);
+    FinishStep<kMasked>(o, s, packed, state);
+  }
+
+  /// The step after its scores have arrived.
+  template <bool kMasked>
+  __device__ void FinishStep(float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
+                             uint32_t (&packed)[Traits::kPacked], RowState& state) {
     bool rebased = kMasked;
     float2 factor;
     if constexpr (kMasked) {
@@ -122,7 +129,8 @@ class Consumer {
     PackScores<Traits>(s, packed);
   }
 
-  /// The first tile of keys of a new tile of work, beside the last values of `done`.
+  /// The first tile of keys of a new tile of work, beside the last values of `done`, and the step
+  /// after it, whose scores are computed under the writing of `done`'s output.
   __device__ void Seam(const TileWork& done, float (&o)[Traits::kOutputs],
                        float (&s)[Traits::kScores], uint32_t (&packed)[Traits::kPacked],
                        RowState& state) {
@@ -135,11 +143,27 @@ class Consumer {
     ptx::Pin(o);
     ptx::Pin(packed);
     ReleaseValues();
-    WriteOutput<Traits>(params_, OutputRows(done, group_ * kGroupRows), o, done_state);
     SkipValues(skipped);
     ClearTail();
     PackScores<Traits>(s, packed);
+    const OutputRows target(done, group_ * kGroupRows);
+    if (tile_ == 0) {
+      WriteOutput<Traits>(params_, target, o, done_state);
+      Clear(o);
+      return;
+    }
+    --tile_;
+    WaitKeys();
+    TakeTurn();
+    IssueScores<Traits>(s, QueryTile(), KeyTile());
+    PassTurn();
+    WriteOutput<Traits>(params_, target, o, done_state);
     Clear(o);
+    WaitValues();
+    IssueValues<Traits>(o, packed, ValueTile());
+    ptx::WaitBatches<1>();
+    ptx::Pin(s);
+    FinishStep<true>(o, s, packed, state);
   }
 
   /// Issues both products of a step and waits for the scores.

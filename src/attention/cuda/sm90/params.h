@@ -30,7 +30,8 @@ struct ForwardParams {
   int32_t query_blocks;   ///< tiles of the longest sequence
   int32_t tiles;          ///< of all heads and sequences
   int32_t section_units;  ///< KV heads whose K and V stay in L2 together
-  int32_t* next_tile;     ///< tiles handed out beyond the first of each block; 0 at launch
+  /// Tiles handed out beyond the first of each block; 0 at launch. Null: blocks share out evenly.
+  int32_t* next_tile;
 };
 
 }  // namespace tamis::cuda::sm90
