@@ -170,8 +170,8 @@ void Run(const AttentionArguments& a, void* workspace, void* stream) {
   params.section_units = static_cast<int32_t>(std::clamp(
       budget / std::max(unit_bytes, 1.0), 1.0, static_cast<double>(a.batch) * a.kv_heads));
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  // Tiles of one section descend in length, so that rounds of alternating direction share them out
-  // to 0.2 %; else blocks ask for the next tile, which costs a launch to clear the counter.
+  // Tiles of one section descend in length: rounds of alternating direction share them out to a few
+  // per cent. Else blocks ask for the next tile, which costs a launch to clear the counter.
   const bool ragged =
       a.query_offsets != nullptr || a.key_offsets != nullptr || a.key_lengths != nullptr;
   if (ragged || params.section_units < a.batch * a.kv_heads) {

@@ -143,10 +143,15 @@ class Consumer {
     ptx::Pin(o);
     ptx::Pin(packed);
     ReleaseValues();
+    const OutputRows target(done, group_ * kGroupRows);
+    if constexpr (!Traits::kDeferOutput) WriteOutput<Traits>(params_, target, o, done_state);
     SkipValues(skipped);
     ClearTail();
     PackScores<Traits>(s, packed);
-    const OutputRows target(done, group_ * kGroupRows);
+    if constexpr (!Traits::kDeferOutput) {
+      Clear(o);
+      return;
+    }
     if (tile_ == 0) {
       WriteOutput<Traits>(params_, target, o, done_state);
       Clear(o);
@@ -163,7 +168,11 @@ class Consumer {
     IssueValues<Traits>(o, packed, ValueTile());
     ptx::WaitBatches<1>();
     ptx::Pin(s);
-    FinishStep<true>(o, s, packed, state);
+    if (tile_ > full_) {
+      FinishStep<true>(o, s, packed, state);
+    } else {
+      FinishStep<false>(o, s, packed, state);
+    }
   }
 
   /// Issues both products of a step and waits for the scores.

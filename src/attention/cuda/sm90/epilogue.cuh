@@ -25,21 +25,12 @@ struct OutputRows {
         rows(work.queries - work.first_query - group_row) {}
 };
 
-/// Transposes a 4x4 matrix over a quad: lane i of the quad gets element i of every lane, in order.
-__device__ inline void TransposeQuad(uint32_t (&x)[4]) {
-  const bool odd = (threadIdx.x & 1) != 0, upper = (threadIdx.x & 2) != 0;
-#pragma unroll
-  for (int i = 0; i < 4; i += 2) {
-    const uint32_t got = __shfl_xor_sync(0xffffffffu, odd ? x[i] : x[i + 1], 1);
-    x[i] = odd ? got : x[i];
-    x[i + 1] = odd ? x[i + 1] : got;
-  }
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const uint32_t got = __shfl_xor_sync(0xffffffffu, upper ? x[i] : x[i + 2], 2);
-    x[i] = upper ? got : x[i];
-    x[i + 2] = upper ? x[i + 2] : got;
-  }
+/// Lanes 2i and 2i + 1 hold the same two registers of two blocks of 8 columns; afterwards the even
+/// lane holds both lanes' part of block 0 and the odd lane that of block 1.
+__device__ inline uint2 SwapPairs(uint32_t block0, uint32_t block1) {
+  const bool odd = (threadIdx.x & 1) != 0;
+  const uint32_t got = __shfl_xor_sync(0xffffffffu, odd ? block0 : block1, 1);
+  return odd ? make_uint2(got, block1) : make_uint2(block0, got);
 }
 
 /// Rows that kept nothing get zeros and -inf.
@@ -66,19 +57,17 @@ __device__ inline void WriteOutput(const ForwardParams& params, const OutputRows
                 int64_t{target.row + row} * params.o_stride.row +
                 target.q_head * params.o_stride.head;
 #pragma unroll
-    for (int j = 0; j < Traits::kOutputs / 16; ++j) {
-      // A quad holds 32 columns of a row in four pieces; each lane writes 8 of them as 16 bytes.
-      uint32_t x[4];
+    for (int j = 0; j < Traits::kOutputs / 8; ++j) {
+      // A quad writes 32 bytes of its row, a whole sector, 8 a lane.
+      uint32_t x[2];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int at = 16 * j + 4 * i + 2 * r;
+      for (int i = 0; i < 2; ++i) {
+        const int at = 8 * j + 4 * i + 2 * r;
         x[i] = ptx::Pack<typename Traits::Element>(o[at] * inverse, o[at + 1] * inverse);
       }
-      TransposeQuad(x);
-      const int32_t column = 32 * j + 8 * (lane & 3);
-      if (exists && column < params.value_dim) {
-        *reinterpret_cast<uint4*>(out + column) = {x[0], x[1], x[2], x[3]};
-      }
+      const uint2 part = SwapPairs(x[0], x[1]);
+      const int32_t column = 16 * j + 8 * (lane & 1) + 2 * (lane & 2);
+      if (exists && column < params.value_dim) *reinterpret_cast<uint2*>(out + column) = part;
     }
   }
 }

@@ -8,15 +8,6 @@
 #include "attention/cuda/ptx/registers.cuh"
 #include "attention/cuda/ptx/wgmma.cuh"
 
-#ifndef TAMIS_QS
-#define TAMIS_QS 2
-#endif
-#ifndef TAMIS_KS
-#define TAMIS_KS 3
-#endif
-#ifndef TAMIS_VS
-#define TAMIS_VS 2
-#endif
 namespace tamis::cuda::sm90 {
 
 constexpr int kWarpgroup = 128;
@@ -44,18 +35,19 @@ struct Traits {
 
   // Two tiles of Q: the next one arrives under the last products of this one. Three stages of K:
   // a stage is held until the softmax has accepted its scores (see rescue.cuh).
-  static constexpr int kQueryStages = TAMIS_QS;
-  static constexpr int kKeyStages = kHeadDim == 64 ? 4 : TAMIS_KS;
-  static constexpr int kValueStages = kHeadDim == 64 ? 4 : TAMIS_VS;
+  static constexpr int kQueryStages = 2;
+  static constexpr int kKeyStages = kHeadDim == 64 ? 4 : 3;
+  static constexpr int kValueStages = kHeadDim == 64 ? 4 : 2;
 
   // More than tiles of Q: the epilogue reads its work while the tile after the next is loaded.
   static constexpr int kWorkStages = 2 * kQueryStages;
 
-#ifdef TAMIS_NOPP
-  static constexpr bool kPingPong = false;
-#else
+  // Turns at the matrix units were worth 2 to 5 % at 128. At 64 warpgroups skip tiles of their own,
+  // which turns would forbid.
   static constexpr bool kPingPong = kHeadDim == 128;
-#endif
+
+  // Write a tile's output under the next tile's second scores; measured to lose at 64.
+  static constexpr bool kDeferOutput = kHeadDim == 128;
 
   static constexpr int kDimBlocks = kHeadDim / kBlockDim;
   static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;
