@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "attention/cuda/error.h"
+#include "attention/cuda/error.cuh"
 #include "gpu/clock.h"
 #include "gpu/fill_normal.h"
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "attention/compare.h"
-#include "attention/cuda/error.h"
+#include "attention/cuda/error.cuh"
 #include "attention/problem.h"
 #include "attention/sequence_view.h"
 #include "gpu/device_problem.h"

@@ -1,6 +1,6 @@
 #include <cstdint>
 
-#include "attention/cuda/error.h"
+#include "attention/cuda/error.cuh"
 #include "gpu/clock.h"
 
 namespace tamis::gpu_testing {

@@ -2,7 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "attention/cuda/error.h"
+#include "attention/cuda/error.cuh"
 #include "base/check.h"
 
 namespace tamis::gpu_testing {

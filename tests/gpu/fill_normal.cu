@@ -1,7 +1,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include "attention/cuda/error.h"
+#include "attention/cuda/error.cuh"
 #include "gpu/fill_normal.h"
 
 namespace tamis::gpu_testing {

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "attention/cuda/error.h"
+#include "attention/cuda/error.cuh"
 #include "gpu/bench.h"
 #include "gpu/check.h"
 #include "tamis/error.h"

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "attention/cuda/error.h"
-#include "attention/cuda/sm90/launch.h"
-#include "attention/cuda/tensor_map.h"
+#include "attention/cuda/error.cuh"
+#include "attention/cuda/sm90/launch.cuh"
+#include "attention/cuda/tensor_map.cuh"
 #include "base/check.h"
 
 namespace tamis::cuda {

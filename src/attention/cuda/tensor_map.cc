@@ -1,10 +1,10 @@
-#include "attention/cuda/tensor_map.h"
+#include "attention/cuda/tensor_map.cuh"
 
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
 
-#include "attention/cuda/error.h"
+#include "attention/cuda/error.cuh"
 #include "base/check.h"
 
 namespace tamis::cuda {

@@ -7,7 +7,7 @@
 #include <cstdint>
 
 #include "attention/cuda/sm90/consumer.cuh"
-#include "attention/cuda/sm90/launch.h"
+#include "attention/cuda/sm90/launch.cuh"
 #include "attention/cuda/sm90/load.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/traits.cuh"
@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
   }
 }
 
-/// Defines the launcher of one instantiation; see launch.h.
+/// Defines the launcher of one instantiation; see launch.cuh.
 template <class Traits>
 cudaError_t LaunchForward(const TensorMaps& maps, const ForwardParams& params, int32_t blocks,
                           cudaStream_t stream) {

@@ -1,6 +1,6 @@
 // CUDA return codes as tamis::Error.
-#ifndef TAMIS_ATTENTION_CUDA_ERROR_H_
-#define TAMIS_ATTENTION_CUDA_ERROR_H_
+#ifndef TAMIS_ATTENTION_CUDA_ERROR_CUH_
+#define TAMIS_ATTENTION_CUDA_ERROR_CUH_
 
 #include <cuda_runtime_api.h>
 
@@ -18,4 +18,4 @@ inline void CheckCuda(cudaError_t error, const char* what) {
 
 }  // namespace tamis::cuda
 
-#endif  // TAMIS_ATTENTION_CUDA_ERROR_H_
+#endif  // TAMIS_ATTENTION_CUDA_ERROR_CUH_

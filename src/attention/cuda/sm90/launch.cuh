@@ -1,6 +1,6 @@
 // The instantiations of the Hopper forward kernel, as the host sees them.
-#ifndef TAMIS_ATTENTION_CUDA_SM90_LAUNCH_H_
-#define TAMIS_ATTENTION_CUDA_SM90_LAUNCH_H_
+#ifndef TAMIS_ATTENTION_CUDA_SM90_LAUNCH_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_LAUNCH_CUH_
 
 #include <cuda.h>
 #include <cuda_runtime_api.h>
@@ -27,4 +27,4 @@ extern const Kernel kForwardBf16D64, kForwardBf16D128, kForwardF16D64, kForwardF
 
 }  // namespace tamis::cuda::sm90
 
-#endif  // TAMIS_ATTENTION_CUDA_SM90_LAUNCH_H_
+#endif  // TAMIS_ATTENTION_CUDA_SM90_LAUNCH_CUH_

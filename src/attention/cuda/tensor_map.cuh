@@ -1,6 +1,6 @@
 // Descriptors that tell the copy engine how a tensor lies in memory.
-#ifndef TAMIS_ATTENTION_CUDA_TENSOR_MAP_H_
-#define TAMIS_ATTENTION_CUDA_TENSOR_MAP_H_
+#ifndef TAMIS_ATTENTION_CUDA_TENSOR_MAP_CUH_
+#define TAMIS_ATTENTION_CUDA_TENSOR_MAP_CUH_
 
 #include <cuda.h>
 
@@ -29,4 +29,4 @@ CUtensorMap EncodeTensorMap(const TensorLayout& layout, int32_t box_rows);
 
 }  // namespace tamis::cuda
 
-#endif  // TAMIS_ATTENTION_CUDA_TENSOR_MAP_H_
+#endif  // TAMIS_ATTENTION_CUDA_TENSOR_MAP_CUH_
