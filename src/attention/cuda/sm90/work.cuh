@@ -25,7 +25,8 @@ __device__ inline int32_t LastKey(const ForwardParams& params, const TileWork& w
   if (params.causality == Causality::kBidirectional) return last;
   int32_t position = work.start + query;
   if (params.causality == Causality::kBlockCausal && position >= 0) {
-    const int64_t end = (int64_t{position} / params.causal_block + 1) * params.causal_block - 1;
+    const int32_t block = position / params.causal_block;
+    const int64_t end = (int64_t{block} + 1) * params.causal_block - 1;
     return end < last ? static_cast<int32_t>(end) : last;
   }
   return min(position, last);
