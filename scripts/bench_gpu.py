@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Times dense attention beside its peers on one GPU, in one process, taking turns.
 
-    bench_gpu.py --library libtamis_gpu.so[,other.so...] [--site FOLDER] [--lengths N...] [--head-dims N...]
+    bench_gpu.py --library libtamis_gpu.so[,other.so...] [--site FOLDER] [--lengths N...]
+                 [--head-dims N...] [--bidirectional]
 
 Peers: cuDNN through PyTorch, and flash-attn-4 where FOLDER holds it. bf16, batch 1, 32/8 heads,
 random normal inputs. Everyone runs a burst of about 20 ms in each repeat, in an order that rotates,
@@ -15,7 +16,8 @@ import os
 import statistics
 import sys
 
-parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser = argparse.ArgumentParser(description=__doc__,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--library", required=True)
 parser.add_argument("--site")
 parser.add_argument("--lengths", type=int, nargs="+", default=[4096, 16384])
@@ -48,8 +50,9 @@ def ours(path, q, k, v):
 
     def run():
         stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
-        status = library.tamis_gpu_dense(*pointers, length, Q_HEADS, KV_HEADS, head_dim, int(CAUSAL),
-                                         ctypes.c_void_p(workspace.data_ptr()), stream)
+        status = library.tamis_gpu_dense(*pointers, length, Q_HEADS, KV_HEADS, head_dim,
+                                         int(CAUSAL), ctypes.c_void_p(workspace.data_ptr()),
+                                         stream)
         if status != 0:
             sys.exit("tamis failed")
         return o
@@ -97,7 +100,8 @@ def measure(length, head_dim):
             times[name].append(burst(runs[name], calls[name]))
     flops = 4 * length**2 * head_dim * Q_HEADS / (2 if CAUSAL else 1)
     medians = {name: statistics.median(t) for name, t in times.items()}
-    print(json.dumps(dict(gpu=torch.cuda.get_device_name(), causal=CAUSAL, length=length, head_dim=head_dim,
+    print(json.dumps(dict(gpu=torch.cuda.get_device_name(), causal=CAUSAL, length=length,
+                          head_dim=head_dim,
                           milliseconds={n: round(t, 4) for n, t in medians.items()},
                           tflops={n: round(flops / t / 1e9) for n, t in medians.items()},
                           error=[float(f"{e:.1e}") for e in errors])), flush=True)
