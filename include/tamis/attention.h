@@ -115,6 +115,10 @@ struct AttentionArguments {
   /// Packed rows: sequence b owns rows [offsets[b], offsets[b+1]). Null: uniform rows.
   const int32_t* query_offsets = nullptr;  // [batch + 1]
   const int32_t* key_offsets = nullptr;    // [batch + 1]
+  /// Rows behind packed Q and O, and packed K and V; the CPU does not read them. CUDA needs them,
+  /// because offsets lie in device memory.
+  int64_t packed_query_rows = 0;
+  int64_t packed_key_rows = 0;
   /// Valid keys of each sequence where rows are uniform or paged. Null: key_tokens.
   const int32_t* key_lengths = nullptr;  // [batch]
   /// Position of query row 0 of each sequence. Null: number of keys - number of queries, which
@@ -165,6 +169,7 @@ struct ExecutionContext {
   Device device = Device::kCpu;
   ThreadPool* pool = nullptr;  ///< CPU: required
   std::optional<CpuIsa> isa;   ///< CPU: unset takes the best the machine has
+  void* stream = nullptr;      ///< CUDA: the cudaStream_t to enqueue on
 };
 
 /// What a plan settled; pass it to RunAttention with arguments no larger than the planned ones.
@@ -187,7 +192,8 @@ AttentionPlan PlanAttention(const AttentionArguments& maxima, const TileIndexSha
                             const TileRule& rule, const ExecutionContext& context);
 
 /// Runs a planned call without allocating. `workspace` holds plan.workspace_bytes, aligned to 64.
-/// Contents are trusted: see ValidateAttention.
+/// Contents are trusted: see ValidateAttention. On CUDA every array and the workspace lie in device
+/// memory, and the call is enqueued on the stream, not waited for.
 void RunAttention(const AttentionPlan& plan, const AttentionArguments& arguments,
                   const TileIndex* index, const TileRule& rule, void* workspace,
                   const ExecutionContext& context);
@@ -198,7 +204,7 @@ void ValidateAttention(const AttentionArguments& arguments, const TileIndex* ind
                        const TileRule& rule);
 
 /// Plans, validates and runs with a workspace of its own: for callers outside hot loops. Returns
-/// the plan that ran.
+/// the plan that ran. CPU only: it reads arrays.
 AttentionPlan Attend(const AttentionArguments& arguments, const TileIndex* index,
                      const TileRule& rule, const ExecutionContext& context);
 

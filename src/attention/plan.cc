@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "attention/cpu/executor.h"
+#ifdef TAMIS_WITH_CUDA
+#include "attention/cuda/executor.h"
+#endif
 #include "attention/validate.h"
 #include "base/aligned_buffer.h"
 #include "base/check.h"
@@ -38,6 +41,30 @@ void RequirePublished(const AttentionArguments& maxima, const TileRule& rule) {
        choices);
 }
 
+AttentionPlan PlanCuda(const AttentionArguments& maxima, const TileIndexShape* index,
+                       const TileRule& rule) {
+#ifdef TAMIS_WITH_CUDA
+  ValidateShape(maxima);
+  ValidateRuleShape(rule);
+  cuda::RequireSupported(maxima, index, rule);
+  AttentionPlan plan;
+  plan.device = Device::kCuda;
+  plan.workspace_bytes = cuda::WorkspaceBytes();
+  plan.path = cuda::PathName();
+  return plan;
+#else
+  (void)maxima, (void)index, (void)rule;
+  Fail("device cuda asked for, but this build has no CUDA executor; use cpu");
+#endif
+}
+
+void RunCuda([[maybe_unused]] const AttentionArguments& arguments, [[maybe_unused]] void* workspace,
+             [[maybe_unused]] void* stream) {
+#ifdef TAMIS_WITH_CUDA
+  cuda::Run(arguments, workspace, stream);
+#endif
+}
+
 ThreadPool& PoolOf(const ExecutionContext& context) {
   Require(context.pool != nullptr, "no thread pool given; set ExecutionContext::pool");
   return *context.pool;
@@ -52,9 +79,7 @@ std::vector<TileGeometry> PublishedGeometries(Device device, Phase phase) {
 
 AttentionPlan PlanAttention(const AttentionArguments& maxima, const TileIndexShape* index,
                             const TileRule& rule, const ExecutionContext& context) {
-  Require(context.device == Device::kCpu,
-          "device {} asked for, but this build has no CUDA executor; use cpu",
-          Name(context.device));
+  if (context.device == Device::kCuda) return PlanCuda(maxima, index, rule);
   const CpuIsa best = DetectCpuIsa();
   const CpuIsa isa = context.isa.value_or(best);
   Require(isa <= best, "instruction set {} asked for, but this machine runs {} at most", Name(isa),
@@ -76,6 +101,7 @@ AttentionPlan PlanAttention(const AttentionArguments& maxima, const TileIndexSha
 void RunAttention(const AttentionPlan& plan, const AttentionArguments& arguments,
                   const TileIndex* index, const TileRule& rule, void* workspace,
                   const ExecutionContext& context) {
+  if (plan.device == Device::kCuda) return RunCuda(arguments, workspace, context.stream);
   ThreadPool& pool = PoolOf(context);
   Require(pool.size() <= plan.workers, "planned for {} threads, run on {}; plan again",
           plan.workers, pool.size());
@@ -84,6 +110,9 @@ void RunAttention(const AttentionPlan& plan, const AttentionArguments& arguments
 
 AttentionPlan Attend(const AttentionArguments& arguments, const TileIndex* index,
                      const TileRule& rule, const ExecutionContext& context) {
+  Require(context.device == Device::kCpu,
+          "Attend reads arrays on the CPU; on {} use PlanAttention and RunAttention",
+          Name(context.device));
   AttentionPlan plan =
       PlanAttention(arguments, index == nullptr ? nullptr : &index->shape, rule, context);
   ValidateAttention(arguments, index, rule);

@@ -331,6 +331,28 @@ ReferenceResult Problem::Reference(const TileIndex* index, const TileRule& rule)
   return ReferenceAttention(WithoutOutputs(arguments), index, rule);
 }
 
+std::vector<Problem::Array> Problem::Arrays() {
+  std::vector<Array> arrays;
+  const auto add = [&](void* data, size_t bytes, bool written = false) {
+    if (bytes > 0) arrays.push_back({data, bytes, written});
+  };
+  for (Tensor* tensor : {&q_, &k_, &v_, &o_, &lse_}) {
+    add(tensor->buffer.data(), tensor->elements * SizeOf(tensor->dtype),
+        tensor == &o_ || tensor == &lse_);
+  }
+  for (std::vector<int32_t>* values : {&query_offsets_, &key_offsets_, &key_lengths_,
+                                       &query_starts_, &key_positions_, &page_table_}) {
+    add(values->data(), values->size() * sizeof(int32_t));
+  }
+  add(counts_.data(), counts_.size() * sizeof(AttentionCounts), true);
+  add(executed_.data(), executed_.size() * sizeof(uint32_t), true);
+  add(keep_.data(), keep_.size());
+  add(bias_.data(), bias_.size() * sizeof(float));
+  add(sink_logits_.data(), sink_logits_.size() * sizeof(float));
+  add(phases_.data(), phases_.size() * sizeof(Phase));
+  return arrays;
+}
+
 double Problem::Output(int32_t b, int32_t head, int32_t query, int32_t d) const {
   return o_.Get(SequenceView(arguments, b).QueryOffset(o_.stride, query, head) + d);
 }

@@ -92,6 +92,13 @@ class Problem {
   float Lse(int32_t b, int32_t head, int32_t query) const;
   const std::vector<AttentionCounts>& counts() const { return counts_; }
   const std::vector<uint32_t>& executed() const { return executed_; }
+  /// Every array behind `arguments`, for tests that copy them elsewhere.
+  struct Array {
+    void* data;
+    size_t bytes;
+    bool written;
+  };
+  std::vector<Array> Arrays();
   /// True where everything between the rows of o and lse is still poison.
   bool GapsUntouched() const;
 

@@ -1,0 +1,28 @@
+// The CUDA executor behind PlanAttention and RunAttention.
+#ifndef TAMIS_ATTENTION_CUDA_EXECUTOR_H_
+#define TAMIS_ATTENTION_CUDA_EXECUTOR_H_
+
+#include <cstddef>
+#include <string>
+
+#include "tamis/attention.h"
+
+namespace tamis::cuda {
+
+/// Throws Error naming what the executor does not run, or the current device cannot.
+void RequireSupported(const AttentionArguments& maxima, const TileIndexShape* index,
+                      const TileRule& rule);
+
+/// Bytes of device memory that Run needs.
+size_t WorkspaceBytes();
+
+/// The path that runs, for reports.
+std::string PathName();
+
+/// Enqueues a supported call on `stream` (a cudaStream_t) of the current device. All arrays and
+/// `workspace` lie in device memory. Neither allocates nor waits: can be captured into a graph.
+void Run(const AttentionArguments& arguments, void* workspace, void* stream);
+
+}  // namespace tamis::cuda
+
+#endif  // TAMIS_ATTENTION_CUDA_EXECUTOR_H_

@@ -1,0 +1,64 @@
+// mbarriers, named barriers and the fences between the proxies of shared memory.
+#ifndef TAMIS_ATTENTION_CUDA_PTX_BARRIER_CUH_
+#define TAMIS_ATTENTION_CUDA_PTX_BARRIER_CUH_
+
+#include <cstdint>
+
+namespace tamis::cuda::ptx {
+
+__device__ inline uint32_t SharedAddress(const void* pointer) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+__device__ inline void InitBarrier(uint32_t barrier, uint32_t arrivals) {
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
+}
+
+/// Makes initialised barriers visible to the copy engine.
+__device__ inline void FenceBarrierInit() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
+
+__device__ inline void Arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
+
+/// Arrives once and adds the bytes that the copy engine will write.
+__device__ inline void ArriveExpectBytes(uint32_t barrier, uint32_t bytes) {
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
+               : "memory");
+}
+
+/// Waits until the phase of parity `parity` has completed.
+__device__ inline void Wait(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "again_%=:\n"
+      "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra ready_%=;\n"
+      "bra again_%=;\n"
+      "ready_%=:\n"
+      "}\n" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+/// Waits until `threads` threads have met at named barrier `id`.
+__device__ inline void SyncNamed(uint32_t id, uint32_t threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+/// Joins those that meet at named barrier `id` without waiting for them.
+__device__ inline void ArriveNamed(uint32_t id, uint32_t threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+/// Orders this thread's ordinary writes to shared memory before reads by wgmma and the copy engine.
+__device__ inline void FenceAsyncProxy() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+}  // namespace tamis::cuda::ptx
+
+#endif  // TAMIS_ATTENTION_CUDA_PTX_BARRIER_CUH_

@@ -1,0 +1,169 @@
+// Warpgroup matrix products (wgmma), 64 rows each, accumulating in fp32.
+//
+// Accumulator of 64 x N: lane l of warp w holds rows 16w + l/4 (elements 4j, 4j+1) and 8 below it
+// (4j+2, 4j+3), columns 8j + 2(l%4) + {0, 1}. Products run behind the issuing warps: operands in
+// registers must not be touched between FenceOperands and the wait that covers the product.
+#ifndef TAMIS_ATTENTION_CUDA_PTX_WGMMA_CUH_
+#define TAMIS_ATTENTION_CUDA_PTX_WGMMA_CUH_
+
+#include <cstdint>
+
+#include "attention/cuda/ptx/registers.cuh"
+
+namespace tamis::cuda::ptx {
+
+/// Rows of 128 bytes, swizzled by the copy engine in units of 16 bytes with a period of 8 rows.
+constexpr uint32_t kSwizzleRowBytes = 128;
+constexpr uint32_t kSwizzlePeriodBytes = 1024;
+
+/// The upper word of every descriptor here: 128-byte swizzle, periods back to back.
+constexpr uint32_t kDescriptorHigh = (1u << 30) | (kSwizzlePeriodBytes >> 4);
+
+/// The lower word: where the operand starts, and for operands whose rows run along K the distance
+/// between blocks of 64 columns. Advance an operand by adding bytes >> 4.
+__device__ inline uint32_t DescriptorLow(uint32_t address, uint32_t block_bytes) {
+  return (address >> 4) | ((block_bytes >> 4) << 16);
+}
+
+__device__ inline uint64_t Descriptor(uint32_t low) {
+  uint64_t descriptor;
+  asm("mov.b64 %0, {%1, %2};" : "=l"(descriptor) : "r"(low), "r"(kDescriptorHigh));
+  return descriptor;
+}
+
+#define TAMIS_8(C, d, i) \
+  C(d[i]), C(d[i + 1]), C(d[i + 2]), C(d[i + 3]), C(d[i + 4]), C(d[i + 5]), C(d[i + 6]), C(d[i + 7])
+#define TAMIS_32(C, d, i) \
+  TAMIS_8(C, d, i), TAMIS_8(C, d, i + 8), TAMIS_8(C, d, i + 16), TAMIS_8(C, d, i + 24)
+#define TAMIS_24(C, d, i) TAMIS_8(C, d, i), TAMIS_8(C, d, i + 8), TAMIS_8(C, d, i + 16)
+#define TAMIS_48(C, d, i) TAMIS_24(C, d, i), TAMIS_24(C, d, i + 24)
+#define TAMIS_64(C, d, i) TAMIS_32(C, d, i), TAMIS_32(C, d, i + 32)
+
+/// Empty, but the compiler must have the operands in their registers here.
+__device__ inline void Pin(float (&d)[32]) { asm volatile("" : TAMIS_32("+f", d, 0)::"memory"); }
+__device__ inline void Pin(float (&d)[48]) { asm volatile("" : TAMIS_48("+f", d, 0)::"memory"); }
+__device__ inline void Pin(float (&d)[64]) { asm volatile("" : TAMIS_64("+f", d, 0)::"memory"); }
+__device__ inline void Pin(uint32_t (&d)[24]) { asm volatile("" : TAMIS_24("+r", d, 0)::"memory"); }
+__device__ inline void Pin(uint32_t (&d)[32]) { asm volatile("" : TAMIS_32("+r", d, 0)::"memory"); }
+
+/// Before every batch of products: orders the registers' earlier uses before them.
+__device__ inline void FenceOperands() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ inline void CommitBatch() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
+/// Waits until at most kPending batches run.
+template <int kPending>
+__device__ inline void WaitBatches() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
+}
+
+/// d = a * b^T, 64x16 by N x 16, both in shared memory with rows along K. N is twice the registers.
+template <typename T>
+__device__ void ProductFirst(float (&d)[64], uint64_t a, uint64_t b);
+template <typename T>
+__device__ void ProductFirst(float (&d)[48], uint64_t a, uint64_t b);
+/// d += a * b^T.
+template <typename T>
+__device__ void Product(float (&d)[64], uint64_t a, uint64_t b);
+template <typename T>
+__device__ void Product(float (&d)[48], uint64_t a, uint64_t b);
+/// d += a * b, a 64x16 in registers, b 16 x N in shared memory with rows along N.
+template <typename T>
+__device__ void ProductRegisters(float (&d)[64], const uint32_t* a, uint64_t b);
+template <typename T>
+__device__ void ProductRegisters(float (&d)[32], const uint32_t* a, uint64_t b);
+
+#define TAMIS_WGMMA(T, TYPE)                                                                 \
+  template <>                                                                                \
+  __device__ inline void ProductFirst<T>(float(&d)[64], uint64_t a, uint64_t b) {            \
+    asm volatile(                                                                            \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                    \
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                         \
+        " "                                                                                  \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "   \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "  \
+        "%64, %65, p, 1, 1, 0, 0;}"                                                          \
+        : TAMIS_64("=f", d, 0)                                                               \
+        : "l"(a), "l"(b));                                                                   \
+  }                                                                                          \
+  template <>                                                                                \
+  __device__ inline void Product<T>(float(&d)[64], uint64_t a, uint64_t b) {                 \
+    asm volatile(                                                                            \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                    \
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                         \
+        " "                                                                                  \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "   \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "  \
+        "%64, %65, p, 1, 1, 0, 0;}"                                                          \
+        : TAMIS_64("+f", d, 0)                                                               \
+        : "l"(a), "l"(b));                                                                   \
+  }                                                                                          \
+  template <>                                                                                \
+  __device__ inline void ProductFirst<T>(float(&d)[48], uint64_t a, uint64_t b) {            \
+    asm volatile(                                                                            \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                    \
+        "wgmma.mma_async.sync.aligned.m64n96k16.f32." TYPE "." TYPE                          \
+        " "                                                                                  \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "  \
+        "%48, %49, p, 1, 1, 0, 0;}"                                                          \
+        : TAMIS_48("=f", d, 0)                                                               \
+        : "l"(a), "l"(b));                                                                   \
+  }                                                                                          \
+  template <>                                                                                \
+  __device__ inline void Product<T>(float(&d)[48], uint64_t a, uint64_t b) {                 \
+    asm volatile(                                                                            \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                    \
+        "wgmma.mma_async.sync.aligned.m64n96k16.f32." TYPE "." TYPE                          \
+        " "                                                                                  \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "  \
+        "%48, %49, p, 1, 1, 0, 0;}"                                                          \
+        : TAMIS_48("+f", d, 0)                                                               \
+        : "l"(a), "l"(b));                                                                   \
+  }                                                                                          \
+  template <>                                                                                \
+  __device__ inline void ProductRegisters<T>(float(&d)[64], const uint32_t* a, uint64_t b) { \
+    asm volatile(                                                                            \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                    \
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                         \
+        " "                                                                                  \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "   \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "  \
+        "{%64, %65, %66, %67}, %68, p, 1, 1, 1;}"                                            \
+        : TAMIS_64("+f", d, 0)                                                               \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                               \
+  }                                                                                          \
+  template <>                                                                                \
+  __device__ inline void ProductRegisters<T>(float(&d)[32], const uint32_t* a, uint64_t b) { \
+    asm volatile(                                                                            \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                    \
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                          \
+        " "                                                                                  \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "  \
+        "{%32, %33, %34, %35}, %36, p, 1, 1, 1;}"                                            \
+        : TAMIS_32("+f", d, 0)                                                               \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                               \
+  }
+TAMIS_WGMMA(BF16, "bf16")
+TAMIS_WGMMA(F16, "f16")
+
+#undef TAMIS_WGMMA
+#undef TAMIS_64
+#undef TAMIS_48
+#undef TAMIS_24
+#undef TAMIS_32
+#undef TAMIS_8
+
+}  // namespace tamis::cuda::ptx
+
+#endif  // TAMIS_ATTENTION_CUDA_PTX_WGMMA_CUH_

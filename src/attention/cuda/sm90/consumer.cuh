@@ -1,0 +1,321 @@
+// A consumer warpgroup: 64 rows of every tile of its block.
+//
+// The walk of a tile descends from its last visible tile of keys. Step i issues the scores of tile
+// i and then the values of the tile before, so that the matrix units work through the softmax in
+// between; the same holds across tiles of work: the first scores of the next tile are issued beside
+// the last values of this one.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_CONSUMER_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_CONSUMER_CUH_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "attention/cuda/sm90/epilogue.cuh"
+#include "attention/cuda/sm90/mask.cuh"
+#include "attention/cuda/sm90/mma.cuh"
+#include "attention/cuda/sm90/rescue.cuh"
+#include "attention/cuda/sm90/shared.cuh"
+#include "attention/cuda/sm90/softmax.cuh"
+#include "attention/cuda/sm90/traits.cuh"
+#include "attention/cuda/sm90/work.cuh"
+
+namespace tamis::cuda::sm90 {
+
+template <class Traits>
+class Consumer {
+ public:
+  __device__ Consumer(const ForwardParams& params, SharedPlan<Traits>& plan, int32_t group)
+      : params_(params),
+        plan_(plan),
+        group_(group),
+        base_(ptx::Opaque(ptx::SharedAddress(&plan))) {}
+
+  __device__ void Run() {
+    float o[Traits::kOutputs];
+    float s[Traits::kScores];
+    uint32_t packed[Traits::kPacked];
+    RowState state;
+    if (!Open()) return;
+    if (Traits::kPingPong && group_ + 1 == Traits::kConsumers) PassTurn();  // group 0 begins
+    int32_t skipped = SkipKeys();
+    WaitKeys();
+    TakeTurn();
+    IssueScores<Traits>(s, QueryTile(), KeyTile());
+    PassTurn();
+    ptx::WaitBatches<0>();
+    ptx::Pin(s);
+    FirstSoftmax(s, state);
+    ReleaseKeys();
+    SkipValues(skipped);
+    ClearTail();
+    PackScores<Traits>(s, packed);
+    Clear(o);
+    for (;;) {
+      for (--tile_; tile_ > full_; --tile_) Step<true>(o, s, packed, state);
+      for (; tile_ >= 0; --tile_) Step<false>(o, s, packed, state);
+      Release(Barrier(kQueryEmpty, queries_.slot()));
+      queries_.Advance();
+      const TileWork& done = Work();
+      work_.Advance();
+      if (!Open()) {
+        WaitValues();
+        TakeTurn();
+        IssueValues<Traits>(o, packed, ValueTile());
+        PassTurn();
+        ptx::WaitBatches<0>();
+        ptx::Pin(o);
+        WriteOutput<Traits>(params_, OutputRows(done, group_ * kGroupRows), o, state);
+        return;
+      }
+      Seam(done, o, s, packed, state);
+    }
+  }
+
+ private:
+  /// Waits for the next tile's Q and work; false where there is none. Sets where the walk of this
+  /// warpgroup over the tiles of keys begins and where it needs no mask any more.
+  __device__ bool Open() {
+    ptx::Wait(Barrier(kQueryFull, queries_.slot()), queries_.phase());
+    const TileWork& work = Work();
+    if (work.sequence < 0) return false;
+    const int32_t row = work.first_query + group_ * kGroupRows;
+    tile_ = FirstKeyTile(
+        params_, work, Traits::kPingPong ? work.first_query + Traits::kTileRows : row + kGroupRows,
+        Traits::kTileKeys);
+    full_ = (max(LastKey(params_, work, row), -1) + 1) / Traits::kTileKeys - 1;
+    return true;
+  }
+
+  /// One tile of keys: its scores, and the values of the tile before.
+  template <bool kMasked>
+  __device__ void Step(float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
+                       uint32_t (&packed)[Traits::kPacked], RowState& state) {
+    StartStep(o, s, packed);
+    FinishStep<kMasked>(o, s, packed, state);
+  }
+
+  /// The step after its scores have arrived.
+  template <bool kMasked>
+  __device__ void FinishStep(float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
+                             uint32_t (&packed)[Traits::kPacked], RowState& state) {
+    bool rebased = kMasked;
+    float2 factor;
+    if constexpr (kMasked) {
+      Mask(s);
+      factor = Rebase(s, params_.scale_log2, state);
+    } else {
+      const float2 sum = Exponentials(s, params_.scale_log2, state.reference);
+      // Uniform over the warp; the branch also keeps the wait for the values behind the softmax.
+      rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
+      if (rebased) {
+        const uint32_t warp_row = group_ * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16;
+        RecomputeScores<Traits>(s,
+                                base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
+                                    warp_row * ptx::kSwizzleRowBytes,
+                                base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes);
+        factor = Rebase(s, params_.scale_log2, state);
+        __syncwarp();
+      } else {
+        state.sum[0] += sum.x;
+        state.sum[1] += sum.y;
+      }
+    }
+    ReleaseKeys();
+    ptx::WaitBatches<0>();
+    ptx::Pin(o);
+    ptx::Pin(packed);
+    ReleaseValues();
+    if (rebased) ScaleRows(o, factor);
+    PackScores<Traits>(s, packed);
+  }
+
+  /// The first tile of keys of a new tile of work, beside the last values of `done`, and the step
+  /// after it, whose scores are computed under the writing of `done`'s output.
+  __device__ void Seam(const TileWork& done, float (&o)[Traits::kOutputs],
+                       float (&s)[Traits::kScores], uint32_t (&packed)[Traits::kPacked],
+                       RowState& state) {
+    const int32_t skipped = SkipKeys();
+    StartStep(o, s, packed);
+    const RowState done_state = state;
+    FirstSoftmax(s, state);
+    ReleaseKeys();
+    ptx::WaitBatches<0>();
+    ptx::Pin(o);
+    ptx::Pin(packed);
+    ReleaseValues();
+    const OutputRows target(done, group_ * kGroupRows);
+    if constexpr (!Traits::kDeferOutput) WriteOutput<Traits>(params_, target, o, done_state);
+    SkipValues(skipped);
+    ClearTail();
+    PackScores<Traits>(s, packed);
+    if constexpr (!Traits::kDeferOutput) {
+      Clear(o);
+      return;
+    }
+    if (tile_ == 0) {
+      WriteOutput<Traits>(params_, target, o, done_state);
+      Clear(o);
+      return;
+    }
+    --tile_;
+    WaitKeys();
+    TakeTurn();
+    IssueScores<Traits>(s, QueryTile(), KeyTile());
+    PassTurn();
+    WriteOutput<Traits>(params_, target, o, done_state);
+    Clear(o);
+    WaitValues();
+    IssueValues<Traits>(o, packed, ValueTile());
+    ptx::WaitBatches<1>();
+    ptx::Pin(s);
+    if (tile_ > full_) {
+      FinishStep<true>(o, s, packed, state);
+    } else {
+      FinishStep<false>(o, s, packed, state);
+    }
+  }
+
+  /// Issues both products of a step and waits for the scores.
+  __device__ void StartStep(float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
+                            uint32_t (&packed)[Traits::kPacked]) {
+    WaitKeys();
+    TakeTurn();
+    IssueScores<Traits>(s, QueryTile(), KeyTile());
+    WaitValues();
+    IssueValues<Traits>(o, packed, ValueTile());
+    PassTurn();
+    ptx::WaitBatches<1>();
+    ptx::Pin(s);
+  }
+
+  __device__ void FirstSoftmax(float (&s)[Traits::kScores], RowState& state) {
+    Mask(s);
+    state.Reset();
+    Rebase(s, params_.scale_log2, state);
+  }
+
+  /// Rare enough to read the work again rather than keep its numbers in registers.
+  __device__ void Mask(float (&s)[Traits::kScores]) const {
+    const TileWork& work = Work();
+    const int32_t row =
+        work.first_query + group_ * kGroupRows +
+        static_cast<int32_t>(threadIdx.x % kWarpgroup / 32 * 16 + threadIdx.x % 32 / 4);
+    const int32_t last_key[2] = {LastKey(params_, work, row), LastKey(params_, work, row + 8)};
+    MaskScores(s, tile_ * Traits::kTileKeys, last_key);
+  }
+
+  /// Passes over tiles that other warpgroups of the block visit and this one does not see.
+  __device__ int32_t SkipKeys() {
+    if constexpr (Traits::kPingPong) return 0;  // turns are counted: all visit the same tiles
+    const TileWork& work = Work();
+    const int32_t skipped =
+        FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, Traits::kTileKeys) -
+        tile_;
+    for (int32_t i = 0; i < skipped; ++i) {
+      WaitKeys();
+      ReleaseKeys();
+    }
+    return skipped;
+  }
+
+  __device__ void SkipValues(int32_t skipped) {
+    for (int32_t i = 0; i < skipped; ++i) {
+      WaitValues();
+      ReleaseValues();
+    }
+  }
+
+  /// Zeroes the rows of V past the end of the sequence where they belong to something else: they
+  /// meet probabilities of zero, but may hold NaN. Every warpgroup writes the same zeros.
+  __device__ void ClearTail() {
+    if (!params_.foreign_tail) return;
+    const int32_t rows = Work().keys - tile_ * Traits::kTileKeys;
+    if (rows >= Traits::kTileKeys) return;
+    WaitValues();
+    const uint32_t begin = max(rows, 0) * ptx::kSwizzleRowBytes;
+    for (int block = 0; block < Traits::kDimBlocks; ++block) {
+      unsigned char* v = plan_.v[values_.slot()] + block * Traits::kKeyBlockBytes;
+      for (uint32_t at = begin + threadIdx.x % kWarpgroup * 16; at < Traits::kKeyBlockBytes;
+           at += kWarpgroup * 16) {
+        *reinterpret_cast<uint4*>(v + at) = {0, 0, 0, 0};
+      }
+    }
+    ptx::FenceAsyncProxy();
+    ptx::SyncNamed(kTailCleared + group_, kWarpgroup);
+  }
+
+  /// Warpgroups issue their products in turn, so that one's softmax runs under the other's
+  /// products.
+  __device__ void TakeTurn() const {
+    if constexpr (Traits::kPingPong) ptx::SyncNamed(kTurn + group_, 2 * kWarpgroup);
+  }
+  __device__ void PassTurn() const {
+    if constexpr (Traits::kPingPong) {
+      const uint32_t next = group_ + 1 == Traits::kConsumers ? 0 : group_ + 1;
+      ptx::ArriveNamed(kTurn + next, 2 * kWarpgroup);
+    }
+  }
+
+  __device__ static void Clear(float (&o)[Traits::kOutputs]) {
+#pragma unroll
+    for (int i = 0; i < Traits::kOutputs; ++i) o[i] = 0.0f;
+  }
+
+  using Plan = SharedPlan<Traits>;
+  static constexpr uint32_t kQueryFull = offsetof(Plan, query_full);
+  static constexpr uint32_t kQueryEmpty = offsetof(Plan, query_empty);
+  static constexpr uint32_t kKeyFull = offsetof(Plan, key_full);
+  static constexpr uint32_t kKeyEmpty = offsetof(Plan, key_empty);
+  static constexpr uint32_t kValueFull = offsetof(Plan, value_full);
+  static constexpr uint32_t kValueEmpty = offsetof(Plan, value_empty);
+  __device__ uint32_t Barrier(uint32_t ring, uint32_t slot) const {
+    return base_ + ring + slot * static_cast<uint32_t>(sizeof(uint64_t));
+  }
+  __device__ const TileWork& Work() const { return plan_.work[work_.slot()]; }
+
+  /// Lower descriptor words of this warpgroup's rows of Q and of the tiles at hand.
+  __device__ uint32_t QueryTile() const {
+    return ptx::DescriptorLow(base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
+                                  group_ * kGroupRows * ptx::kSwizzleRowBytes,
+                              16);
+  }
+  __device__ uint32_t KeyTile() const {
+    return ptx::DescriptorLow(base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes, 16);
+  }
+  __device__ uint32_t ValueTile() const {
+    return ptx::DescriptorLow(base_ + offsetof(Plan, v) + values_.slot() * Traits::kKeyBytes,
+                              Traits::kKeyBlockBytes);
+  }
+
+  __device__ void WaitKeys() const { ptx::Wait(Barrier(kKeyFull, keys_.slot()), keys_.phase()); }
+  __device__ void WaitValues() const {
+    ptx::Wait(Barrier(kValueFull, values_.slot()), values_.phase());
+  }
+  __device__ void ReleaseKeys() {
+    Release(Barrier(kKeyEmpty, keys_.slot()));
+    keys_.Advance();
+  }
+  __device__ void ReleaseValues() {
+    Release(Barrier(kValueEmpty, values_.slot()));
+    values_.Advance();
+  }
+  /// One arrival a warp: waiting for the products that read the stage has converged it.
+  __device__ void Release(uint32_t barrier) const {
+    if ((threadIdx.x & 31) == 0) ptx::Arrive(barrier);
+  }
+
+  const ForwardParams& params_;
+  SharedPlan<Traits>& plan_;
+  const uint32_t group_;
+  const uint32_t base_;  ///< of the plan; taken once: the compiler would derive it in every step
+  Ring<Traits::kQueryStages> queries_;
+  Ring<Traits::kKeyStages> keys_;
+  Ring<Traits::kValueStages> values_;
+  Ring<Traits::kWorkStages> work_;
+  int32_t tile_ = 0;  ///< tile of keys at hand
+  int32_t full_ = 0;  ///< tiles up to here need no mask
+};
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_CONSUMER_CUH_

@@ -1,0 +1,56 @@
+// The Hopper forward kernel: one producer warpgroup, two or three consumers, persistent blocks.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_FORWARD_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_FORWARD_CUH_
+
+#include <cuda.h>
+
+#include <cstdint>
+
+#include "attention/cuda/sm90/consumer.cuh"
+#include "attention/cuda/sm90/launch.cuh"
+#include "attention/cuda/sm90/load.cuh"
+#include "attention/cuda/sm90/shared.cuh"
+#include "attention/cuda/sm90/traits.cuh"
+
+namespace tamis::cuda::sm90 {
+
+template <class Traits>
+__global__ void __launch_bounds__(Traits::kThreads, 1)
+    Forward(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k,
+            const __grid_constant__ CUtensorMap v, const __grid_constant__ ForwardParams params) {
+  extern __shared__ __align__(1024) unsigned char shared[];
+  auto& plan = *reinterpret_cast<SharedPlan<Traits>*>(shared);
+  const int32_t group = __shfl_sync(0xffffffffu, static_cast<int32_t>(threadIdx.x) / kWarpgroup, 0);
+  if (threadIdx.x == 0) {
+    if ((ptx::SharedAddress(shared) & 1023) != 0) __trap();  // the swizzle needs it
+    ptx::PrefetchTensorMap(&q);
+    ptx::PrefetchTensorMap(&k);
+    ptx::PrefetchTensorMap(&v);
+    InitBarriers(plan);
+  }
+  __syncthreads();
+  if (group == 0) {
+    ptx::LowerRegisters<Traits::kProducerRegisters>();
+    if (threadIdx.x < 32 && ptx::ElectLane()) Producer<Traits>(params, q, k, v, plan).Run();
+  } else {
+    ptx::RaiseRegisters<Traits::kConsumerRegisters>();
+    Consumer<Traits>(params, plan, group - 1).Run();
+  }
+}
+
+/// Defines the launcher of one instantiation; see launch.cuh.
+template <class Traits>
+cudaError_t LaunchForward(const TensorMaps& maps, const ForwardParams& params, int32_t blocks,
+                          cudaStream_t stream) {
+  constexpr int kBytes = sizeof(SharedPlan<Traits>);
+  static_assert(kBytes <= 227 * 1024);
+  const cudaError_t error =
+      cudaFuncSetAttribute(Forward<Traits>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  if (error != cudaSuccess) return error;
+  Forward<Traits><<<blocks, Traits::kThreads, kBytes, stream>>>(maps.q, maps.k, maps.v, params);
+  return cudaGetLastError();
+}
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_FORWARD_CUH_

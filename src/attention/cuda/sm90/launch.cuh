@@ -1,0 +1,30 @@
+// The instantiations of the Hopper forward kernel, as the host sees them.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_LAUNCH_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_LAUNCH_CUH_
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "attention/cuda/sm90/params.h"
+
+namespace tamis::cuda::sm90 {
+
+struct TensorMaps {
+  CUtensorMap q, k, v;
+};
+
+/// One instantiation: its tile and how to start it on `blocks` persistent blocks.
+struct Kernel {
+  int32_t tile_rows;
+  int32_t tile_keys;
+  cudaError_t (*launch)(const TensorMaps& maps, const ForwardParams& params, int32_t blocks,
+                        cudaStream_t stream);
+};
+
+extern const Kernel kForwardBf16D64, kForwardBf16D128, kForwardF16D64, kForwardF16D128;
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_LAUNCH_CUH_

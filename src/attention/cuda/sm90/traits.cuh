@@ -1,0 +1,71 @@
+// Tile shapes and budgets of the Hopper forward kernel.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_TRAITS_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_TRAITS_CUH_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "attention/cuda/ptx/registers.cuh"
+#include "attention/cuda/ptx/wgmma.cuh"
+
+namespace tamis::cuda::sm90 {
+
+constexpr int kWarpgroup = 128;
+/// Rows of the accumulator of one warpgroup.
+constexpr int kGroupRows = 64;
+/// Columns of one swizzled block of a tile: 128 bytes.
+constexpr int kBlockDim = 64;
+
+/// kHeadDim: padded head dim of Q, K and V, 64 or 128.
+template <typename Element_, int kHeadDim_>
+struct Traits {
+  using Element = Element_;
+  static constexpr int kHeadDim = kHeadDim_;
+  static_assert(kHeadDim == 64 || kHeadDim == 128);
+
+  // At 64 the scores of 96 keys, their packed copy and the output fit 160 registers, so that a
+  // third warpgroup keeps the exponentials busy, which bound that shape. (128 keys spill.)
+  static constexpr int kConsumers = kHeadDim == 64 ? 3 : 2;
+  static constexpr int kTileKeys = kHeadDim == 64 ? 96 : 128;
+  static constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
+  static constexpr int kTileRows = kConsumers * kGroupRows;
+  // Must sum to no more than the registers of the launch: kThreads * 168 (or 128).
+  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
+  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
+
+  // Two tiles of Q: the next one arrives under the last products of this one. Three stages of K:
+  // a stage is held until the softmax has accepted its scores (see rescue.cuh).
+  static constexpr int kQueryStages = 2;
+  static constexpr int kKeyStages = kHeadDim == 64 ? 4 : 3;
+  static constexpr int kValueStages = kHeadDim == 64 ? 4 : 2;
+
+  // More than tiles of Q: the epilogue reads its work while the tile after the next is loaded.
+  static constexpr int kWorkStages = 2 * kQueryStages;
+
+  // Turns at the matrix units were worth 2 to 5 % at 128. At 64 warpgroups skip tiles of their own,
+  // which turns would forbid.
+  static constexpr bool kPingPong = kHeadDim == 128;
+
+  // Write a tile's output under the next tile's second scores; measured to lose at 64.
+  static constexpr bool kDeferOutput = kHeadDim == 128;
+
+  static constexpr int kDimBlocks = kHeadDim / kBlockDim;
+  static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;
+  static constexpr uint32_t kKeyBlockBytes = kTileKeys * ptx::kSwizzleRowBytes;
+  static constexpr uint32_t kQueryBytes = kDimBlocks * kQueryBlockBytes;
+  static constexpr uint32_t kKeyBytes = kDimBlocks * kKeyBlockBytes;
+
+  static constexpr int kScores = kTileKeys / 2;  ///< scores a thread holds
+  static constexpr int kOutputs = kHeadDim / 2;  ///< outputs a thread holds
+  static constexpr int kPacked = kTileKeys / 4;  ///< registers of packed probabilities
+
+  /// A thread's row sum of one tile above which the tile is computed again on a new reference.
+  /// Every probability is below it: f16 must hold them, and bf16 reaches far, but sums and outputs
+  /// grow with them.
+  static constexpr float kRescueSum =
+      std::is_same_v<Element, ptx::F16> ? 16384.0f : 1099511627776.0f;
+};
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_TRAITS_CUH_
