@@ -25,9 +25,16 @@ int Check(const std::vector<std::string>& words) {
   uint64_t seed = std::random_device()();
   bool quick = false;
   for (size_t i = 0; i < words.size(); ++i) {
-    if (words[i] == "--quick") quick = true;
-    if (words[i] == "--filter" && i + 1 < words.size()) filter = words[++i];
-    if (words[i] == "--seed" && i + 1 < words.size()) seed = std::stoull(words[++i]);
+    const bool has_value = i + 1 < words.size();
+    if (words[i] == "--quick") {
+      quick = true;
+    } else if (words[i] == "--filter" && has_value) {
+      filter = words[++i];
+    } else if (words[i] == "--seed" && has_value) {
+      seed = std::stoull(words[++i]);
+    } else {
+      throw Error("unknown option '" + words[i] + "' of check, or one without its value");
+    }
   }
   const CheckSummary summary = RunChecks(filter, seed, quick);
   fmt::print("check: {} cases, {} failures (seed {})\n", summary.cases, summary.failures, seed);
@@ -52,6 +59,8 @@ int Bench(const std::vector<std::string>& words) {
       options.causal = false;
     } else if (list != nullptr) {
       list->push_back(std::stoi(word));
+    } else {
+      throw Error("unknown option '" + word + "' of bench");
     }
   }
   if (lengths.empty()) lengths = {4096, 16384};
