@@ -1,7 +1,7 @@
 // Products of bf16 activations with weights as stored, by bf16 dot products. Nibbles are exact in
 // bf16, so a block's sum of q x is exact up to fp32 rounding; scale and minimum come after it.
 //
-// Included only by sources compiled for AVX512_BF16; see lanes.h.
+// Empty without AVX512_BF16; see lanes.h.
 #ifndef TAMIS_MODEL_CPU_DOT_BF16_H_
 #define TAMIS_MODEL_CPU_DOT_BF16_H_
 
@@ -11,6 +11,8 @@
 #include "model/cpu/kernels.h"
 #include "model/cpu/lanes.h"
 #include "tamis/dtype.h"
+
+#if defined(__AVX512BF16__)
 
 namespace tamis {
 namespace {
@@ -146,5 +148,7 @@ void DotRowsBF16(const uint8_t* const* rows, int64_t count, int64_t columns, con
 
 }  // namespace
 }  // namespace tamis
+
+#endif  // __AVX512BF16__
 
 #endif  // TAMIS_MODEL_CPU_DOT_BF16_H_

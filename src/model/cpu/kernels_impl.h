@@ -6,12 +6,10 @@
 #include <cmath>
 #include <cstdint>
 
+#include "model/cpu/dot_bf16.h"
 #include "model/cpu/kernels.h"
 #include "model/cpu/lanes.h"
 #include "model/cpu/weight_lanes.h"
-#if defined(__AVX512BF16__)
-#include "model/cpu/dot_bf16.h"
-#endif
 
 namespace tamis {
 namespace {
