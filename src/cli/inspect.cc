@@ -62,7 +62,6 @@ std::map<std::string, std::pair<int64_t, size_t>> ByType(const CheckpointSummary
 /// What `tamis run` takes at its largest, within a few per cent: weights, cache, activations of a
 /// chunk, packed keys and values of one layer, and the program with its tokenizer.
 size_t RunBytes(const CheckpointSummary& summary, int64_t context, DType dtype) {
-  constexpr int64_t kChunk = 1024;               // the default of --chunk
   constexpr size_t kPacked = size_t{192} << 20;  // the executor packs no more at a time
   constexpr size_t kProgram = size_t{48} << 20;
   const ModelConfig& config = summary.config;
@@ -71,7 +70,8 @@ size_t RunBytes(const CheckpointSummary& summary, int64_t context, DType dtype) 
   const int64_t kv_size = int64_t{config.kv_heads} * config.head_dim;
   const int64_t row =
       config.hidden * (4 + element) + (2 * q_size + 2 * kv_size + config.feed_forward) * element;
-  const auto activations = static_cast<size_t>(std::min(kChunk, context) * row);
+  const auto activations =
+      static_cast<size_t>(std::min<int64_t>(ModelFlags().chunk, context) * row);
   const auto packed = static_cast<size_t>(context * 2 * kv_size * element);
   return summary.bytes + KvBytes(config, context, dtype) + activations + std::min(kPacked, packed) +
          kProgram;

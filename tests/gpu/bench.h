@@ -3,7 +3,6 @@
 #define TAMIS_TESTS_GPU_BENCH_H_
 
 #include <cstdint>
-#include <memory>
 
 #include "tamis/attention.h"
 

@@ -1,5 +1,5 @@
-// A dense causal or bidirectional call for bench_peers.py, which times it beside its peers in one
-// process: contiguous [1, length, heads, head_dim] bf16 tensors on the current device.
+// A dense causal or bidirectional call for scripts/bench_gpu.py, which times it beside its peers in
+// one process: contiguous [1, length, heads, head_dim] bf16 tensors on the current device.
 #include <cstdio>
 
 #include "tamis/attention.h"

@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <functional>
 #include <future>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "attention/compare.h"
