@@ -59,7 +59,9 @@ void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, in
       total = total * shrink + std::exp2(sink - top);
     }
     scale = static_cast<float>(shrink / total);
-    lse = static_cast<float>((top + std::log2(total)) * std::numbers::ln2_v<double>);
+    if (a.lse != nullptr) {
+      lse = static_cast<float>((top + std::log2(total)) * std::numbers::ln2_v<double>);
+    }
   }
   char* target = static_cast<char*>(a.o.data) + sequence.QueryOffset(a.o.stride, query, head) *
                                                     static_cast<int64_t>(SizeOf(a.dtype));

@@ -94,14 +94,15 @@ class Decode {
       });
     } else {
       ListItems();
-      call_.pool->ParallelFor(item_count_, [this](int64_t item, int worker) {
-        WithUnit(units_[items_[item].unit], worker,
-                 [&](DecodeUnit& work) { work.Score(items_[item].split); });
-      });
-      call_.pool->ParallelFor(item_count_, [this](int64_t item, int worker) {
-        WithUnit(units_[items_[item].unit], worker,
-                 [&](DecodeUnit& work) { work.Weigh(items_[item].split); });
-      });
+      if (shape_.scores_first) {
+        RunItems([](DecodeUnit& work, int32_t split) { work.Score(split); });
+        RunItems([](DecodeUnit& work, int32_t split) { work.Weigh(split); });
+      } else {
+        RunItems([](DecodeUnit& work, int32_t split) {
+          work.Score(split);
+          work.Weigh(split);
+        });
+      }
       call_.pool->ParallelFor(unit_count_, [this](int64_t unit, int worker) {
         WithUnit(units_[unit], worker, [](DecodeUnit& work) { work.Merge(); });
       });
@@ -109,6 +110,14 @@ class Decode {
     unit_count_ = 0;
     used_bytes_ = 0;
     most_splits_ = 0;
+  }
+
+  template <typename Work>
+  void RunItems(const Work& work) {
+    call_.pool->ParallelFor(item_count_, [&](int64_t item, int worker) {
+      WithUnit(units_[items_[item].unit], worker,
+               [&](DecodeUnit& unit) { work(unit, items_[item].split); });
+    });
   }
 
   /// The KV heads of a sequence take the same keys one after the other: where they lie side by

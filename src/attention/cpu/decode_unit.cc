@@ -1,6 +1,7 @@
 #include "attention/cpu/decode_unit.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 namespace tamis::cpu {
@@ -30,11 +31,12 @@ DecodeShape::DecodeShape(const Call& call) {
   element_bytes = call.kernels.element_bytes;
   tile_columns = call.tiles.columns;
   step_tiles = kStepKeys / tile_columns;
+  scores_first = call.rule.skip_softmax.lambda != nullptr;
 }
 
 DecodeStorage::DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& carver) {
   const int64_t splits = SplitsOf(steps);
-  scores = carver.Take<float>(shape.rows * steps * kStepKeys);
+  scores = shape.scores_first ? carver.Take<float>(shape.rows * steps * kStepKeys) : nullptr;
   tile_max = carver.Take<float>(steps * shape.step_tiles * shape.rows);
   split_max = carver.Take<float>(splits * shape.rows);
   visible = carver.Take<ColumnRange>(steps);
@@ -43,11 +45,12 @@ DecodeStorage::DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& ca
 }
 
 DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver) {
+  scores = shape.scores_first ? nullptr
+                              : carver.Take<float>(int64_t{shape.rows} * kSplitSteps * kStepKeys);
   q = carver.Take<char>(int64_t{shape.rows} * kMaxHeadDim * shape.element_bytes);
   masks = carver.Take<RowMask>(shape.rows);
   spans = carver.Take<Span>(shape.rows);
   running_max = carver.Take<float>(shape.rows);
-  final_max = carver.Take<float>(shape.rows);
   bias = carver.Take<float>(kStepKeys);
   columns = carver.Take<int32_t>(kStepKeys);
 }
@@ -69,7 +72,8 @@ DecodeUnit::DecodeUnit(const Call& call, const DecodeShape& shape, int32_t b, in
       rows_(std::min(shape.queries, sequence_.queries() - first_query) * group_),
       block_steps_(BlockSteps(sequence_)),
       steps_(steps),
-      stride_(int64_t{steps} * kStepKeys),
+      scores_(shape.scores_first ? storage.scores : scratch.scores),
+      stride_(int64_t{shape.scores_first ? steps : kSplitSteps} * kStepKeys),
       skips_(SkipThreshold(call, b, &threshold_)) {}
 
 int32_t DecodeUnit::ColumnSteps(const Call& call, const DecodeShape& shape, int32_t b,
@@ -101,6 +105,7 @@ void DecodeUnit::LoadRows() {
 }
 
 void DecodeUnit::Score(int32_t split) {
+  if (!shape_.scores_first) first_step_ = split * kSplitSteps;
   LoadRows();
   float* split_max = storage_.split_max + int64_t{split} * rows_;
   std::fill_n(split_max, rows_, kMinusInfinity);
@@ -215,30 +220,28 @@ void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const Co
   AddDrops(call_, b_, Head(row), {.pairs = Count(visible) - Count(kept)});
 }
 
+/// Weights are relative to the maximum of their split, so that they do not depend on scores still
+/// to come; Merge levels them.
 void DecodeUnit::Weigh(int32_t split) {
-  const auto splits = static_cast<int32_t>(SplitsOf(steps_));
   std::fill_n(scratch_.running_max, rows_, kMinusInfinity);
-  std::fill_n(scratch_.final_max, rows_, kMinusInfinity);
-  for (int32_t other = 0; other < splits; ++other) {
-    const float* split_max = storage_.split_max + int64_t{other} * rows_;
+  for (int32_t earlier = 0; skips_ && earlier < split; ++earlier) {
+    const float* split_max = storage_.split_max + int64_t{earlier} * rows_;
     for (int32_t r = 0; r < rows_; ++r) {
-      scratch_.final_max[r] = std::max(scratch_.final_max[r], split_max[r]);
-      if (other < split) {
-        scratch_.running_max[r] = std::max(scratch_.running_max[r], split_max[r]);
-      }
+      scratch_.running_max[r] = std::max(scratch_.running_max[r], split_max[r]);
     }
   }
+  const float* base_max = storage_.split_max + int64_t{split} * rows_;
   float* sums = storage_.sums + int64_t{split} * rows_;
   float* outputs = storage_.outputs + int64_t{split} * rows_ * kMaxHeadDim;
   std::fill_n(sums, rows_, 0.0f);
   std::fill_n(outputs, int64_t{rows_} * kMaxHeadDim, 0.0f);
   const int32_t last = std::min(steps_, (split + 1) * kSplitSteps);
   for (int32_t s = split * kSplitSteps; s < last; ++s) {
-    if (storage_.visible[s].begin < storage_.visible[s].end) WeighStep(s, sums, outputs);
+    if (storage_.visible[s].begin < storage_.visible[s].end) WeighStep(s, base_max, sums, outputs);
   }
 }
 
-void DecodeUnit::WeighStep(int32_t s, float* sums, float* outputs) {
+void DecodeUnit::WeighStep(int32_t s, const float* base_max, float* sums, float* outputs) {
   ColumnRange stays{kStepKeys, 0};
   for (int32_t query = 0; query < rows_ / group_; ++query) {
     bool dropped[kStepKeys / 64];
@@ -251,7 +254,8 @@ void DecodeUnit::WeighStep(int32_t s, float* sums, float* outputs) {
       }
     }
     for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
-      const ColumnRange columns = WeighRow(s, r, dropped, sums);
+      const ColumnRange columns =
+          WeighRow(s, r, dropped, ExponentBase(base_max[r], call_.factor), sums + r);
       stays = {std::min(stays.begin, columns.begin), std::max(stays.end, columns.end)};
     }
   }
@@ -262,7 +266,8 @@ void DecodeUnit::WeighStep(int32_t s, float* sums, float* outputs) {
 
 /// Weights of the tiles of one row that stay, in one pass whatever their width; zeros elsewhere.
 /// Returns the columns that stay.
-ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, float* sums) {
+ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, float base,
+                                 float* sum) {
   float* scores = Scores(row, s);
   ColumnRange stays{kStepKeys, 0};
   for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
@@ -275,9 +280,8 @@ ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, fl
     if (call_.arguments.executed != nullptr) RecordExecuted(s, columns, row);
   }
   if (stays.begin < stays.end) {
-    sums[row] += call_.kernels.decode_exponentials(
-        scores + stays.begin, stays.end - stays.begin, call_.factor,
-        ExponentBase(scratch_.final_max[row], call_.factor));
+    *sum += call_.kernels.decode_exponentials(scores + stays.begin, stays.end - stays.begin,
+                                              call_.factor, base);
   }
   return stays;
 }
@@ -337,18 +341,24 @@ void DecodeUnit::AddValues(int32_t s, const ColumnRange& columns, float* outputs
 
 void DecodeUnit::Merge() {
   const auto splits = static_cast<int32_t>(SplitsOf(steps_));
+  const int32_t dim = call_.arguments.dim_v();
   for (int32_t r = 0; r < rows_; ++r) {
-    float* output = storage_.outputs + int64_t{r} * kMaxHeadDim;
-    float sum = splits > 0 ? storage_.sums[r] : 0.0f;
-    float max = splits > 0 ? storage_.split_max[r] : kMinusInfinity;
-    for (int32_t split = 1; split < splits; ++split) {
-      const int64_t row = int64_t{split} * rows_ + r;
-      sum += storage_.sums[row];
-      max = std::max(max, storage_.split_max[row]);
-      const float* other = storage_.outputs + row * kMaxHeadDim;
-      for (int32_t d = 0; d < call_.arguments.dim_v(); ++d) output[d] += other[d];
+    float max = kMinusInfinity;
+    for (int32_t split = 0; split < splits; ++split) {
+      max = std::max(max, storage_.split_max[int64_t{split} * rows_ + r]);
     }
-    FinishRow(call_, sequence_, Query(r), Head(r), output, ExponentBase(max, call_.factor), sum);
+    const float base = ExponentBase(max, call_.factor);
+    float sum = 0.0f;
+    float output[kMaxHeadDim] = {};
+    for (int32_t split = 0; split < splits; ++split) {
+      const int64_t row = int64_t{split} * rows_ + r;
+      const float level = std::exp2(storage_.split_max[row] * call_.factor - base);
+      if (level == 0.0f) continue;
+      sum += level * storage_.sums[row];
+      const float* other = storage_.outputs + row * kMaxHeadDim;
+      for (int32_t d = 0; d < dim; ++d) output[d] += level * other[d];
+    }
+    FinishRow(call_, sequence_, Query(r), Head(r), output, base, sum);
   }
 }
 

@@ -23,12 +23,15 @@ struct DecodeShape {
   int32_t element_bytes;
   int32_t step_tiles;  ///< skip-softmax tiles of a step
   int32_t tile_columns;
+  /// Skip-softmax holds a tile to the maxima of all splits before it, so that every score must be
+  /// known before the first weight. Else a split is weighed while its scores are in cache.
+  bool scores_first;
 };
 
 /// Memory of one unit, for up to `steps` steps (blocks, then gathered columns).
 struct DecodeStorage {
   DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& carver);
-  float* scores;         // [rows][steps * kStepKeys]; weights once weighed
+  float* scores;         // [rows][steps * kStepKeys] where they come first
   float* tile_max;       // [steps * step_tiles][rows]
   float* split_max;      // [splits][rows]
   ColumnRange* visible;  // [steps]: columns that some row sees
@@ -39,17 +42,17 @@ struct DecodeStorage {
 /// A worker's memory.
 struct DecodeScratch {
   DecodeScratch(const DecodeShape& shape, Carver& carver);
+  float* scores;       // [rows][kSplitSteps * kStepKeys] where they do not come first
   char* q;             // [rows][kMaxHeadDim] elements of the kernels
   RowMask* masks;      // [rows]
   Span* spans;         // [rows]
   float* running_max;  // [rows]
-  float* final_max;    // [rows]
   float* bias;         // [kStepKeys]
   int32_t* columns;    // [kStepKeys]
 };
 
-/// One unit, in three parts: Score and Weigh once per split (any order, any thread, all of one
-/// before any of the other), then Merge.
+/// One unit, in three parts: Score and Weigh once per split (any order, any thread; where scores
+/// come first, all of them before any weight, else one after the other), then Merge.
 class DecodeUnit {
  public:
   DecodeUnit(const Call& call, const DecodeShape& shape, int32_t b, int32_t kv_head,
@@ -71,7 +74,7 @@ class DecodeUnit {
   int32_t Query(int32_t row) const { return first_query_ + row / group_; }
   int32_t Head(int32_t row) const { return kv_head_ * group_ + row % group_; }
   float* Scores(int32_t row, int32_t s) const {
-    return storage_.scores + row * stride_ + int64_t{s} * kStepKeys;
+    return scores_ + row * stride_ + (int64_t{s} - first_step_) * kStepKeys;
   }
   float* TileMax(int32_t s, int32_t tile) const {
     return storage_.tile_max + (int64_t{s} * shape_.step_tiles + tile) * rows_;
@@ -88,8 +91,8 @@ class DecodeUnit {
   void FinishScores(const StepKeys& step, int32_t s, int32_t row);
   void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);
   void AdjustScores(const StepKeys& step, int32_t s, int32_t row);
-  void WeighStep(int32_t s, float* sums, float* outputs);
-  ColumnRange WeighRow(int32_t s, int32_t row, const bool* dropped, float* sums);
+  void WeighStep(int32_t s, const float* base_max, float* sums, float* outputs);
+  ColumnRange WeighRow(int32_t s, int32_t row, const bool* dropped, float base, float* sum);
   bool Skips(const float* maxima, int32_t query) const;
   void DropQuery(int32_t s, int32_t tile, int32_t query);
   void RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row);
@@ -109,7 +112,9 @@ class DecodeUnit {
   int32_t rows_;
   int32_t block_steps_;  // steps of key blocks; those after them hold gathered columns
   int32_t steps_;
-  int64_t stride_;          // of scores, from row to row
+  float* scores_;  // of step first_step_ on, stride_ from row to row
+  int64_t stride_;
+  int32_t first_step_ = 0;
   float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;
 };

@@ -354,12 +354,14 @@ void PrefillTile::RecordExecuted(const StepKeys& step, const Tiles& tiles) const
 
 void PrefillTile::FinishRows() {
   for (int32_t r = 0; r < rows_; ++r) {
-    const float* sums = scratch_.sums + r * kSumLanes;
-    float sum = 0.0f;
-    for (int32_t i = 0; i < kSumLanes; ++i) sum += sums[i];
+    // By halves: one sum after the other would wait for each addition.
+    float* sums = scratch_.sums + r * kSumLanes;
+    for (int32_t half = kSumLanes / 2; half > 0; half /= 2) {
+      for (int32_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+    }
     FinishRow(call_, sequence_, first_query_ + r, head_,
               scratch_.o + int64_t{r} * sizes_.padded_dim_v,
-              ExponentBase(scratch_.running_max[r], call_.factor), sum);
+              ExponentBase(scratch_.running_max[r], call_.factor), sums[0]);
   }
 }
 
