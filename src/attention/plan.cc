@@ -49,7 +49,7 @@ AttentionPlan PlanCuda(const AttentionArguments& maxima, const TileIndexShape* i
   cuda::RequireSupported(maxima, index, rule);
   AttentionPlan plan;
   plan.device = Device::kCuda;
-  plan.workspace_bytes = cuda::WorkspaceBytes();
+  plan.workspace_bytes = cuda::WorkspaceBytes(maxima);
   plan.path = cuda::PathName();
   return plan;
 #else

@@ -9,7 +9,9 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "attention/compare.h"
@@ -85,35 +87,162 @@ std::vector<Case> Kinds() {
   return cases;
 }
 
+/// What only the general kernels run, and paged K and V under both kinds of kernel.
+std::vector<Case> GeneralKinds() {
+  std::vector<Case> cases = {
+      {"window", {.query_tokens = 700, .key_tokens = 700, .mask = {.window_left = 150}}},
+      {"window of 0", {.query_tokens = 300, .key_tokens = 300, .mask = {.window_left = 0}}},
+      {"window, sinks, softcap",
+       {.query_tokens = 900,
+        .key_tokens = 900,
+        .mask = {.window_left = 200, .sink_tokens = 5},
+        .softcap = 3.0f}},
+      {"window to the right, sinks",
+       {.query_tokens = 600,
+        .key_tokens = 700,
+        .mask = {.causality = kBidirectional,
+                 .window_left = 100,
+                 .window_right = 60,
+                 .sink_tokens = 140}}},
+      {"window past the keys",
+       {.batch = 2,
+        .query_tokens = 400,
+        .key_lengths = {300, 250},
+        .query_starts = {200, -50},
+        .mask = {.window_left = 90, .window_right = 3, .sink_tokens = 2}}},
+      {"window, ragged",
+       {.batch = 4,
+        .query_lengths = {5, 570, 1, 200},
+        .key_lengths = {350, 570, 1, 0},
+        .packed_keys = true,
+        .mask = {.window_left = 128, .sink_tokens = 4}}},
+      {"softcap", {.query_tokens = 300, .key_tokens = 300, .softcap = 30.0f}},
+      {"softcap, bidirectional tail",
+       {.query_tokens = 150,
+        .key_tokens = 333,
+        .mask = {.causality = kBidirectional},
+        .softcap = 1.5f}},
+      {"keep mask", {.query_tokens = 257, .key_tokens = 300, .keep_probability = 0.5}},
+      {"sparse keep mask", {.query_tokens = 257, .key_tokens = 600, .keep_probability = 0.004}},
+      {"bias", {.query_tokens = 257, .key_tokens = 300, .bias = true}},
+      {"mask, bias, group of 4",
+       {.batch = 2,
+        .q_heads = 8,
+        .kv_heads = 2,
+        .query_tokens = 200,
+        .key_lengths = {333, 210},
+        .keep_probability = 0.7,
+        .bias = true}},
+      {"sink logits", {.query_tokens = 300, .key_tokens = 300, .sink_logits = true}},
+      {"sink logits, rows that see nothing",
+       {.query_tokens = 450, .key_tokens = 40, .sink_logits = true}},
+      {"positions",
+       {.batch = 3, .query_tokens = 330, .key_lengths = {500, 330, 410}, .key_positions = true}},
+      {"positions, window, sinks",
+       {.batch = 2,
+        .query_tokens = 500,
+        .key_tokens = 500,
+        .key_positions = true,
+        .mask = {.window_left = 170, .sink_tokens = 9}}},
+      {"positions, packed, block causal",
+       {.batch = 2,
+        .query_lengths = {200, 150},
+        .key_lengths = {350, 150},
+        .packed_keys = true,
+        .key_positions = true,
+        .mask = {.causality = kBlockCausal, .causal_block = 24}}},
+      {"everything",
+       {.batch = 3,
+        .q_heads = 6,
+        .kv_heads = 2,
+        .query_lengths = {370, 0, 130},
+        .key_lengths = {470, 30, 200},
+        .page_size = 24,
+        .key_positions = true,
+        .mask = {.window_left = 190, .sink_tokens = 20},
+        .keep_probability = 0.9,
+        .bias = true,
+        .sink_logits = true,
+        .softmax_scale = 0.2f,
+        .softcap = 4.0f}},
+      {"jumps, window",
+       {.query_tokens = 900,
+        .key_tokens = 900,
+        .mask = {.window_left = 500, .sink_tokens = 130},
+        .softmax_scale = 3.0f}},
+      {"jumps, softcap",
+       {.query_tokens = 900, .key_tokens = 900, .softmax_scale = 20.0f, .softcap = 300.0f}},
+      {"jumps, sink logits",
+       {.query_tokens = 300,
+        .key_tokens = 1900,
+        .mask = {.causality = kBidirectional},
+        .sink_logits = true,
+        .softmax_scale = 20.0f}},
+      {"pages, heads first",
+       {.query_tokens = 300, .key_tokens = 420, .layout = Layout::kHeadsTokens, .page_size = 64}},
+      {"pages, jumps",
+       {.query_tokens = 300, .key_tokens = 900, .page_size = 32, .softmax_scale = 3.0f}},
+      {"pages, no keys", {.query_tokens = 3, .key_tokens = 0, .page_size = 16}},
+  };
+  for (const int32_t page_size : {8, 16, 24, 32, 64, 96, 128, 256, 1024}) {
+    cases.push_back({fmt::format("pages of {}, ragged", page_size),
+                     {.batch = 5,
+                      .query_lengths = {5, 0, 370, 1, 200},
+                      .key_lengths = {350, 9, 400, 1, 0},
+                      .page_size = page_size}});
+    cases.push_back({fmt::format("pages of {}, window", page_size),
+                     {.batch = 2,
+                      .query_tokens = 300,
+                      .key_lengths = {350, 333},
+                      .page_size = page_size,
+                      .mask = {.window_left = 77, .sink_tokens = 3}}});
+  }
+  return cases;
+}
+
 std::vector<Case> Cases(uint64_t seed, bool quick) {
   std::vector<Case> cases;
+  std::vector<Case> kinds = Kinds();
+  for (const Case& c : GeneralKinds()) kinds.push_back(c);
+  const auto add = [&](DType dtype, int32_t head_dim, int32_t value_head_dim, Case kind) {
+    kind.options.dtype = kind.options.kv_dtype = dtype;
+    kind.options.head_dim = head_dim;
+    kind.options.value_head_dim = value_head_dim;
+    cases.push_back(std::move(kind));
+  };
+  const std::set<std::string> quick_kinds = {
+      "causal", "ragged", "jumps", "pages of 24, ragged", "everything", "window, sinks, softcap"};
   for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    for (const int32_t head_dim : {128, 64}) {
-      for (Case kind : Kinds()) {
-        if (quick && kind.name != "causal" && kind.name != "ragged" && kind.name != "jumps") {
-          continue;
-        }
-        kind.options.dtype = kind.options.kv_dtype = dtype;
-        kind.options.head_dim = head_dim;
-        cases.push_back(kind);
+    for (const int32_t head_dim : {128, 64, 256}) {
+      for (const Case& kind : kinds) {
+        if (!quick || quick_kinds.contains(kind.name)) add(dtype, head_dim, 0, kind);
       }
     }
   }
   if (!quick) {
-    for (const auto& [d, v] : {std::pair{8, 8}, {40, 40}, {96, 96}, {72, 128}, {64, 24}}) {
-      cases.push_back({fmt::format("head dims {} and {}", d, v),
-                       {.head_dim = d,
-                        .value_head_dim = v,
-                        .query_tokens = 140,
-                        .key_tokens = 270,
-                        .dtype = DType::kBF16,
-                        .kv_dtype = DType::kBF16}});
+    for (const auto& [d, v] : {std::pair{8, 8},
+                               {40, 40},
+                               {96, 96},
+                               {72, 128},
+                               {64, 24},
+                               {192, 128},
+                               {136, 256},
+                               {256, 40},
+                               {160, 160}}) {
+      for (const Case& kind : kinds) {
+        const bool taken = kind.name == "ragged" || kind.name == "everything" ||
+                           kind.name == "mask, bias, group of 4" || kind.name == "window" ||
+                           kind.name == "pages of 16, ragged";
+        if (taken) add(DType::kBF16, d, v, kind);
+      }
     }
   }
   for (size_t i = 0; i < cases.size(); ++i) {
     Case& c = cases[i];
     c.options.seed = seed + i;
-    c.name = fmt::format("{} d{} {}", tamis::Name(c.options.dtype), c.options.head_dim, c.name);
+    const int32_t v = c.options.value_head_dim;
+    c.name = fmt::format("{} d{}{} {}", tamis::Name(c.options.dtype), c.options.head_dim,
+                         v != 0 ? fmt::format("/{}", v) : "", c.name);
   }
   return cases;
 }
@@ -131,10 +260,14 @@ struct Bounds {
 };
 
 /// Probabilities and outputs are rounded to the dtype, half an ulp each, relative to values of at
-/// most max|v|; scores are off by the rounding of their fp32 sums and of the scaled reference.
+/// most max|v|; scores are off by the rounding of their fp32 sums, of the scaled reference, of the
+/// softcap's exponential and reciprocal, and of the sum with a bias (normal: below 8).
 Bounds BoundsOf(const Problem& problem) {
   const AttentionArguments& a = problem.arguments;
   double q = 0.0, k = 0.0, v = 0.0;
+  const bool paged = a.paged.page_size != 0;
+  const ConstTensor& keys = paged ? a.paged.k : a.k;
+  const ConstTensor& values = paged ? a.paged.v : a.v;
   for (int32_t b = 0; b < a.batch; ++b) {
     const SequenceView sequence(a, b);
     for (int32_t i = 0; i < sequence.queries(); ++i) {
@@ -145,15 +278,16 @@ Bounds BoundsOf(const Problem& problem) {
     }
     for (int32_t j = 0; j < sequence.keys(); ++j) {
       for (int32_t h = 0; h < a.kv_heads; ++h) {
-        k = std::max(
-            k, Norm(a.kv_dtype, a.k.data, sequence.KeyOffset(a.k.stride, j, h), a.head_dim, false));
-        v = std::max(
-            v, Norm(a.kv_dtype, a.v.data, sequence.KeyOffset(a.v.stride, j, h), a.dim_v(), true));
+        k = std::max(k, Norm(a.kv_dtype, keys.data, sequence.KeyOffset(keys.stride, j, h),
+                             a.head_dim, false));
+        v = std::max(v, Norm(a.kv_dtype, values.data, sequence.KeyOffset(values.stride, j, h),
+                             a.dim_v(), true));
       }
     }
   }
   const double scale = a.softmax_scale != 0.0f ? a.softmax_scale : 1.0 / std::sqrt(a.head_dim);
-  const double score = 0x1p-22 * scale * q * k + 0x1p-21;
+  const double score = 0x1p-22 * scale * q * k + 0x1p-21 + 0x1p-20 * a.softcap +
+                       (a.bias.data != nullptr ? 0x1p-20 * 8 : 0.0);
   const double ulp = a.dtype == DType::kBF16 ? 0x1p-7 : 0x1p-10;
   return {(2 * score + ulp) * v + 1e-30, 2 * score + 0x1p-20};
 }
@@ -196,15 +330,9 @@ int CheckRefusals() {
   const std::vector<std::pair<const char*, std::function<void(ProblemOptions&)>>> refused = {
       {"f32", [](ProblemOptions& o) { o.dtype = o.kv_dtype = DType::kF32; }},
       {"two dtypes", [](ProblemOptions& o) { o.kv_dtype = DType::kF16; }},
-      {"head dim 256", [](ProblemOptions& o) { o.head_dim = 256; }},
       {"unaligned rows", [](ProblemOptions& o) { o.layout = Layout::kPadded; }},
-      {"pages", [](ProblemOptions& o) { o.page_size = 16; }},
-      {"window", [](ProblemOptions& o) { o.mask.window_left = 5; }},
-      {"softcap", [](ProblemOptions& o) { o.softcap = 5.0f; }},
-      {"keep mask", [](ProblemOptions& o) { o.keep_probability = 0.5; }},
-      {"bias", [](ProblemOptions& o) { o.bias = true; }},
-      {"sink logits", [](ProblemOptions& o) { o.sink_logits = true; }},
-      {"positions", [](ProblemOptions& o) { o.key_positions = true; }},
+      {"pages of 12", [](ProblemOptions& o) { o.page_size = 12; }},
+      {"phases", [](ProblemOptions& o) { o.phases = {Phase::kPrefill}; }},
   };
   int failures = 0;
   for (const auto& [name, change] : refused) {

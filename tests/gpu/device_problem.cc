@@ -58,6 +58,13 @@ AttentionArguments DeviceProblem::arguments() const {
   a.key_offsets = Translate(a.key_offsets);
   a.key_lengths = Translate(a.key_lengths);
   a.query_starts = Translate(a.query_starts);
+  a.key_positions = Translate(a.key_positions);
+  a.paged.page_table = Translate(a.paged.page_table);
+  a.paged.k.data = Translate(a.paged.k.data);
+  a.paged.v.data = Translate(a.paged.v.data);
+  a.mask.keep = Translate(a.mask.keep);
+  a.bias.data = Translate(a.bias.data);
+  a.sink_logits = Translate(a.sink_logits);
   return a;
 }
 

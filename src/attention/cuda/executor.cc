@@ -3,7 +3,9 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <numeric>
 
 #include "attention/cuda/error.cuh"
 #include "attention/cuda/sm90/launch.cuh"
@@ -13,7 +15,10 @@
 namespace tamis::cuda {
 namespace {
 
-constexpr int32_t kMaxHeadDim = 128;
+constexpr int32_t kMaxHeadDim = 256;
+constexpr double kLog2E = 1.44269504088896341;
+/// Rows of the swizzle's period: copies of part of a tile begin at a multiple.
+constexpr int32_t kPeriodRows = 8;
 /// Of L2, what K and V of the heads at work may fill.
 constexpr double kSectionShare = 0.6;
 
@@ -40,9 +45,28 @@ int32_t DeviceAttribute(cudaDeviceAttr attribute) {
   return value;
 }
 
-const sm90::Kernel& KernelOf(DType dtype, int32_t dim) {
-  if (dtype == DType::kBF16) return dim <= 64 ? sm90::kForwardBf16D64 : sm90::kForwardBf16D128;
-  return dim <= 64 ? sm90::kForwardF16D64 : sm90::kForwardF16D128;
+/// True where a call changes or hides scores by more than causality and lengths.
+bool ChangesScores(const AttentionArguments& a) {
+  return a.key_positions != nullptr || a.softcap > 0.0f || a.mask.window_left >= 0 ||
+         a.mask.window_right >= 0 || a.mask.keep != nullptr || a.bias.data != nullptr ||
+         a.sink_logits != nullptr;
+}
+
+bool Ragged(const AttentionArguments& a) {
+  return a.query_offsets != nullptr || a.key_offsets != nullptr || a.key_lengths != nullptr;
+}
+
+const sm90::Kernel& KernelOf(const AttentionArguments& a) {
+  const int32_t dim = std::max(a.head_dim, a.dim_v());
+  const bool bf16 = a.dtype == DType::kBF16;
+  // At 256 the general kernel runs every call.
+  if (dim > 128) return bf16 ? sm90::kGeneralBf16D256 : sm90::kGeneralF16D256;
+  if (ChangesScores(a)) {
+    if (dim > 64) return bf16 ? sm90::kGeneralBf16D128 : sm90::kGeneralF16D128;
+    return bf16 ? sm90::kGeneralBf16D64 : sm90::kGeneralF16D64;
+  }
+  if (dim > 64) return bf16 ? sm90::kForwardBf16D128 : sm90::kForwardF16D128;
+  return bf16 ? sm90::kForwardBf16D64 : sm90::kForwardF16D64;
 }
 
 int64_t QueryRows(const AttentionArguments& a) {
@@ -57,6 +81,13 @@ TensorLayout Layout(const char* name, const void* data, const Strides& stride, D
   return {name, data, stride, dtype, dim, heads, packed ? 1 : batch, rows};
 }
 
+/// Pages take the place of sequences.
+TensorLayout PageLayout(const char* name, const AttentionArguments& a, const ConstTensor& tensor,
+                        int32_t dim) {
+  return Layout(name, tensor.data, tensor.stride, a.kv_dtype, dim, a.kv_heads, false,
+                a.paged.page_count, a.paged.page_size);
+}
+
 struct Layouts {
   explicit Layouts(const AttentionArguments& a)
       : q(Layout("q", a.q.data, a.q.stride, a.dtype, a.head_dim, a.q_heads,
@@ -66,7 +97,11 @@ struct Layouts {
         k(Layout("k", a.k.data, a.k.stride, a.kv_dtype, a.head_dim, a.kv_heads,
                  a.key_offsets != nullptr, a.batch, KeyRows(a))),
         v(Layout("v", a.v.data, a.v.stride, a.kv_dtype, a.dim_v(), a.kv_heads,
-                 a.key_offsets != nullptr, a.batch, KeyRows(a))) {}
+                 a.key_offsets != nullptr, a.batch, KeyRows(a))) {
+    if (a.paged.page_size == 0) return;
+    k = PageLayout("paged.k", a, a.paged.k, a.head_dim);
+    v = PageLayout("paged.v", a, a.paged.v, a.dim_v());
+  }
   TensorLayout q, o, k, v;
 };
 
@@ -77,6 +112,31 @@ void StandIn(const TensorLayout& readable, TensorLayout& layout) {
   layout.dim = 8;
   layout.heads = layout.batch = 1;
   layout.rows = 1;
+}
+
+sm90::ScoreParams ScoreParamsOf(const AttentionArguments& a, double scale) {
+  sm90::ScoreParams scores{};
+  scores.window_left = a.mask.window_left;
+  scores.window_right = a.mask.window_right;
+  scores.sink_tokens = a.mask.sink_tokens;
+  scores.key_positions = a.key_positions;
+  scores.keep = a.mask.keep;
+  scores.keep_batch_stride = a.mask.keep_batch_stride;
+  scores.keep_head_stride = a.mask.keep_head_stride;
+  scores.keep_query_stride = a.mask.keep_query_stride;
+  scores.bias = a.bias.data;
+  scores.bias_batch_stride = a.bias.batch_stride;
+  scores.bias_head_stride = a.bias.head_stride;
+  scores.bias_query_stride = a.bias.query_stride;
+  scores.sink_logits = a.sink_logits;
+  scores.bias_scale = scores.softmax_scale = static_cast<float>(scale * kLog2E);
+  if (a.softcap > 0.0f) {
+    scores.softcap_log2 = static_cast<float>(a.softcap * kLog2E);
+    scores.softcap_scale = static_cast<float>(2.0 * scale / a.softcap * kLog2E);
+    scores.bias_scale = scores.softmax_scale = 1.0f;
+  }
+  if (a.bias.data != nullptr) scores.softmax_scale = 1.0f;
+  return scores;
 }
 
 }  // namespace
@@ -93,13 +153,6 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
   RequireAbsent(index != nullptr, "a TileIndex");
   RequireAbsent(rule.skip_softmax.lambda != nullptr, "skip-softmax");
   RequireAbsent(rule.n_of_m.n != 0, "N:M");
-  RequireAbsent(a.paged.page_size != 0, "paged K and V");
-  RequireAbsent(a.key_positions != nullptr, "key_positions");
-  RequireAbsent(a.softcap > 0.0f, "softcap");
-  RequireAbsent(a.mask.window_left >= 0 || a.mask.window_right >= 0, "a window");
-  RequireAbsent(a.mask.keep != nullptr, "a boolean mask");
-  RequireAbsent(a.bias.data != nullptr, "a bias");
-  RequireAbsent(a.sink_logits != nullptr, "sink logits");
   RequireAbsent(a.counts != nullptr, "counts");
   RequireAbsent(a.executed != nullptr, "the executed mask");
   RequireAbsent(a.phases != nullptr, "a phase for each sequence");
@@ -113,6 +166,9 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
       "key_offsets are set but packed_key_rows is {}; the CUDA executor needs the number of rows "
       "behind k",
       a.packed_key_rows);
+  Require(a.paged.page_size % kPeriodRows == 0,
+          "page_size is {}; the CUDA executor runs pages of a multiple of {} keys",
+          a.paged.page_size, kPeriodRows);
   const Layouts layouts(a);
   for (const TensorLayout* layout : {&layouts.q, &layouts.o, &layouts.k, &layouts.v}) {
     if (layout->rows == 0) continue;
@@ -126,24 +182,41 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
   RequireHopper();
 }
 
-size_t WorkspaceBytes() { return sizeof(int32_t); }
+size_t WorkspaceBytes(const AttentionArguments& a) {
+  return (Ragged(a) ? 2 + 2 * static_cast<size_t>(a.batch) : 1) * sizeof(int32_t);
+}
 
 std::string PathName() { return "cuda/sm90"; }
 
 void Run(const AttentionArguments& a, void* workspace, void* stream) {
   if (a.query_tokens == 0) return;
-  const sm90::Kernel& kernel = KernelOf(a.dtype, std::max(a.head_dim, a.dim_v()));
+  const sm90::Kernel& kernel = KernelOf(a);
   Layouts layouts(a);
-  if (KeyRows(a) == 0) {
+  const bool has_keys = KeyRows(a) > 0;
+  if (!has_keys) {
     StandIn(layouts.q, layouts.k);
     StandIn(layouts.q, layouts.v);
   }
-  const sm90::TensorMaps maps = {EncodeTensorMap(layouts.q, kernel.tile_rows),
-                                 EncodeTensorMap(layouts.k, kernel.tile_keys),
-                                 EncodeTensorMap(layouts.v, kernel.tile_keys)};
-  const float scale =
-      a.softmax_scale != 0.0f ? a.softmax_scale : 1.0f / std::sqrt(static_cast<float>(a.head_dim));
   sm90::ForwardParams params{};
+  params.box_rows = kernel.tile_keys;
+  if (a.paged.page_size != 0 && has_keys) {
+    params.page_table = a.paged.page_table;
+    params.table_stride = a.paged.table_stride;
+    params.page_size = a.paged.page_size;
+    params.box_rows = std::gcd(a.paged.page_size, kernel.tile_keys);
+    // 2^(31 + s) / page_size, rounded up, for the s with 2^s >= page_size: off by less than 2^s.
+    const int32_t s = std::bit_width(static_cast<uint32_t>(a.paged.page_size - 1));
+    const uint64_t page_size = static_cast<uint64_t>(a.paged.page_size);
+    params.page_multiplier =
+        static_cast<uint32_t>(((uint64_t{1} << (31 + s)) + page_size - 1) / page_size);
+    params.page_shift = s - 1;
+  }
+  const sm90::TensorMaps maps = {EncodeTensorMap(layouts.q, kernel.tile_rows),
+                                 EncodeTensorMap(layouts.k, params.box_rows),
+                                 EncodeTensorMap(layouts.v, params.box_rows)};
+  const double scale =
+      a.softmax_scale != 0.0f ? a.softmax_scale : 1.0 / std::sqrt(static_cast<double>(a.head_dim));
+  params.scores = ScoreParamsOf(a, scale);
   params.o = a.o.data;
   params.o_stride = a.o.stride;
   params.lse = a.lse;
@@ -161,21 +234,28 @@ void Run(const AttentionArguments& a, void* workspace, void* stream) {
   params.value_dim = a.dim_v();
   params.causality = a.mask.causality;
   params.causal_block = a.mask.causal_block;
-  params.scale_log2 = scale * 1.44269504088896341f;
-  params.foreign_tail = a.key_offsets != nullptr || a.key_lengths != nullptr || a.key_tokens == 0;
+  params.scale_log2 = static_cast<float>(scale * kLog2E);
+  params.foreign_tail = a.key_offsets != nullptr || a.key_lengths != nullptr ||
+                        a.paged.page_size != 0 || a.key_tokens == 0;
   params.query_blocks = (a.query_tokens + kernel.tile_rows - 1) / kernel.tile_rows;
   params.tiles = params.query_blocks * a.q_heads * a.batch;
-  const double unit_bytes = 2.0 * static_cast<double>(a.key_tokens) * (a.head_dim + a.dim_v());
-  const double budget = kSectionShare * DeviceAttribute(cudaDevAttrL2CacheSize);
-  params.section_units = static_cast<int32_t>(std::clamp(
-      budget / std::max(unit_bytes, 1.0), 1.0, static_cast<double>(a.batch) * a.kv_heads));
+  params.section_keys = static_cast<int32_t>(
+      kSectionShare * DeviceAttribute(cudaDevAttrL2CacheSize) / (2.0 * (a.head_dim + a.dim_v())));
+  params.section_units =
+      static_cast<int32_t>(std::clamp(int64_t{params.section_keys} / std::max(a.key_tokens, 1),
+                                      int64_t{1}, int64_t{a.batch} * a.kv_heads));
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
   // Tiles of one section descend in length: rounds of alternating direction share them out to a few
   // per cent. Else blocks ask for the next tile, which costs a launch to clear the counter.
-  const bool ragged =
-      a.query_offsets != nullptr || a.key_offsets != nullptr || a.key_lengths != nullptr;
-  if (ragged || params.section_units < a.batch * a.kv_heads) {
-    params.next_tile = static_cast<int32_t*>(workspace);
+  auto* const counters = static_cast<int32_t*>(workspace);
+  if (Ragged(a)) {
+    params.next_tile = counters;
+    params.first_tiles = counters + 1;
+    params.sequence_order = params.first_tiles + a.batch + 1;
+    CheckCuda(sm90::OrderSequences(params, kernel.tile_rows, cuda_stream),
+              "ordering the sequences");
+  } else if (params.section_units < a.batch * a.kv_heads) {
+    params.next_tile = counters;
     CheckCuda(cudaMemsetAsync(params.next_tile, 0, sizeof(int32_t), cuda_stream),
               "clearing the tile counter");
   }

@@ -14,7 +14,7 @@ void RequireSupported(const AttentionArguments& maxima, const TileIndexShape* in
                       const TileRule& rule);
 
 /// Bytes of device memory that Run needs.
-size_t WorkspaceBytes();
+size_t WorkspaceBytes(const AttentionArguments& maxima);
 
 /// The path that runs, for reports.
 std::string PathName();

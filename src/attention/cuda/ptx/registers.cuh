@@ -41,6 +41,12 @@ __device__ inline float Exp2(float x) {
   return y;
 }
 
+__device__ inline float Reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 struct BF16;
 struct F16;
 

@@ -38,11 +38,15 @@ __device__ inline uint64_t Descriptor(uint32_t low) {
 #define TAMIS_24(C, d, i) TAMIS_8(C, d, i), TAMIS_8(C, d, i + 8), TAMIS_8(C, d, i + 16)
 #define TAMIS_48(C, d, i) TAMIS_24(C, d, i), TAMIS_24(C, d, i + 24)
 #define TAMIS_64(C, d, i) TAMIS_32(C, d, i), TAMIS_32(C, d, i + 32)
+#define TAMIS_128(C, d, i) TAMIS_64(C, d, i), TAMIS_64(C, d, i + 64)
+#define TAMIS_16(C, d, i) TAMIS_8(C, d, i), TAMIS_8(C, d, i + 8)
 
 /// Empty, but the compiler must have the operands in their registers here.
 __device__ inline void Pin(float (&d)[32]) { asm volatile("" : TAMIS_32("+f", d, 0)::"memory"); }
 __device__ inline void Pin(float (&d)[48]) { asm volatile("" : TAMIS_48("+f", d, 0)::"memory"); }
 __device__ inline void Pin(float (&d)[64]) { asm volatile("" : TAMIS_64("+f", d, 0)::"memory"); }
+__device__ inline void Pin(float (&d)[128]) { asm volatile("" : TAMIS_128("+f", d, 0)::"memory"); }
+__device__ inline void Pin(uint32_t (&d)[16]) { asm volatile("" : TAMIS_16("+r", d, 0)::"memory"); }
 __device__ inline void Pin(uint32_t (&d)[24]) { asm volatile("" : TAMIS_24("+r", d, 0)::"memory"); }
 __device__ inline void Pin(uint32_t (&d)[32]) { asm volatile("" : TAMIS_32("+r", d, 0)::"memory"); }
 
@@ -62,102 +66,154 @@ template <typename T>
 __device__ void ProductFirst(float (&d)[64], uint64_t a, uint64_t b);
 template <typename T>
 __device__ void ProductFirst(float (&d)[48], uint64_t a, uint64_t b);
+template <typename T>
+__device__ void ProductFirst(float (&d)[32], uint64_t a, uint64_t b);
 /// d += a * b^T.
 template <typename T>
 __device__ void Product(float (&d)[64], uint64_t a, uint64_t b);
 template <typename T>
 __device__ void Product(float (&d)[48], uint64_t a, uint64_t b);
+template <typename T>
+__device__ void Product(float (&d)[32], uint64_t a, uint64_t b);
 /// d += a * b, a 64x16 in registers, b 16 x N in shared memory with rows along N.
+template <typename T>
+__device__ void ProductRegisters(float (&d)[128], const uint32_t* a, uint64_t b);
 template <typename T>
 __device__ void ProductRegisters(float (&d)[64], const uint32_t* a, uint64_t b);
 template <typename T>
 __device__ void ProductRegisters(float (&d)[32], const uint32_t* a, uint64_t b);
 
-#define TAMIS_WGMMA(T, TYPE)                                                                 \
-  template <>                                                                                \
-  __device__ inline void ProductFirst<T>(float(&d)[64], uint64_t a, uint64_t b) {            \
-    asm volatile(                                                                            \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                    \
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                         \
-        " "                                                                                  \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "   \
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "  \
-        "%64, %65, p, 1, 1, 0, 0;}"                                                          \
-        : TAMIS_64("=f", d, 0)                                                               \
-        : "l"(a), "l"(b));                                                                   \
-  }                                                                                          \
-  template <>                                                                                \
-  __device__ inline void Product<T>(float(&d)[64], uint64_t a, uint64_t b) {                 \
-    asm volatile(                                                                            \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                    \
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                         \
-        " "                                                                                  \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "   \
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "  \
-        "%64, %65, p, 1, 1, 0, 0;}"                                                          \
-        : TAMIS_64("+f", d, 0)                                                               \
-        : "l"(a), "l"(b));                                                                   \
-  }                                                                                          \
-  template <>                                                                                \
-  __device__ inline void ProductFirst<T>(float(&d)[48], uint64_t a, uint64_t b) {            \
-    asm volatile(                                                                            \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                    \
-        "wgmma.mma_async.sync.aligned.m64n96k16.f32." TYPE "." TYPE                          \
-        " "                                                                                  \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "  \
-        "%48, %49, p, 1, 1, 0, 0;}"                                                          \
-        : TAMIS_48("=f", d, 0)                                                               \
-        : "l"(a), "l"(b));                                                                   \
-  }                                                                                          \
-  template <>                                                                                \
-  __device__ inline void Product<T>(float(&d)[48], uint64_t a, uint64_t b) {                 \
-    asm volatile(                                                                            \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                    \
-        "wgmma.mma_async.sync.aligned.m64n96k16.f32." TYPE "." TYPE                          \
-        " "                                                                                  \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "  \
-        "%48, %49, p, 1, 1, 0, 0;}"                                                          \
-        : TAMIS_48("+f", d, 0)                                                               \
-        : "l"(a), "l"(b));                                                                   \
-  }                                                                                          \
-  template <>                                                                                \
-  __device__ inline void ProductRegisters<T>(float(&d)[64], const uint32_t* a, uint64_t b) { \
-    asm volatile(                                                                            \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                    \
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                         \
-        " "                                                                                  \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "   \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "   \
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "  \
-        "{%64, %65, %66, %67}, %68, p, 1, 1, 1;}"                                            \
-        : TAMIS_64("+f", d, 0)                                                               \
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                               \
-  }                                                                                          \
-  template <>                                                                                \
-  __device__ inline void ProductRegisters<T>(float(&d)[32], const uint32_t* a, uint64_t b) { \
-    asm volatile(                                                                            \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                    \
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                          \
-        " "                                                                                  \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "            \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "  \
-        "{%32, %33, %34, %35}, %36, p, 1, 1, 1;}"                                            \
-        : TAMIS_32("+f", d, 0)                                                               \
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                               \
+#define TAMIS_WGMMA(T, TYPE)                                                                     \
+  template <>                                                                                    \
+  __device__ inline void ProductFirst<T>(float(&d)[32], uint64_t a, uint64_t b) {                \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                              \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "      \
+        "%32, %33, p, 1, 1, 0, 0;}"                                                              \
+        : TAMIS_32("=f", d, 0)                                                                   \
+        : "l"(a), "l"(b));                                                                       \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void Product<T>(float(&d)[32], uint64_t a, uint64_t b) {                     \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                              \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "      \
+        "%32, %33, p, 1, 1, 0, 0;}"                                                              \
+        : TAMIS_32("+f", d, 0)                                                                   \
+        : "l"(a), "l"(b));                                                                       \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void ProductRegisters<T>(float(&d)[128], const uint32_t* a, uint64_t b) {    \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n256k16.f32." TYPE "." TYPE                             \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "       \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "       \
+        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "       \
+        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "       \
+        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, " \
+        "%111, "                                                                                 \
+        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, "   \
+        "%126, %127}, "                                                                          \
+        "{%128, %129, %130, %131}, %132, p, 1, 1, 1;}"                                           \
+        : TAMIS_128("+f", d, 0)                                                                  \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                   \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void ProductFirst<T>(float(&d)[64], uint64_t a, uint64_t b) {                \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                             \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "       \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "      \
+        "%64, %65, p, 1, 1, 0, 0;}"                                                              \
+        : TAMIS_64("=f", d, 0)                                                                   \
+        : "l"(a), "l"(b));                                                                       \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void Product<T>(float(&d)[64], uint64_t a, uint64_t b) {                     \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                             \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "       \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "      \
+        "%64, %65, p, 1, 1, 0, 0;}"                                                              \
+        : TAMIS_64("+f", d, 0)                                                                   \
+        : "l"(a), "l"(b));                                                                       \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void ProductFirst<T>(float(&d)[48], uint64_t a, uint64_t b) {                \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n96k16.f32." TYPE "." TYPE                              \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "      \
+        "%48, %49, p, 1, 1, 0, 0;}"                                                              \
+        : TAMIS_48("=f", d, 0)                                                                   \
+        : "l"(a), "l"(b));                                                                       \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void Product<T>(float(&d)[48], uint64_t a, uint64_t b) {                     \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n96k16.f32." TYPE "." TYPE                              \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "      \
+        "%48, %49, p, 1, 1, 0, 0;}"                                                              \
+        : TAMIS_48("+f", d, 0)                                                                   \
+        : "l"(a), "l"(b));                                                                       \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void ProductRegisters<T>(float(&d)[64], const uint32_t* a, uint64_t b) {     \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                             \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
+        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "       \
+        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "      \
+        "{%64, %65, %66, %67}, %68, p, 1, 1, 1;}"                                                \
+        : TAMIS_64("+f", d, 0)                                                                   \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                   \
+  }                                                                                              \
+  template <>                                                                                    \
+  __device__ inline void ProductRegisters<T>(float(&d)[32], const uint32_t* a, uint64_t b) {     \
+    asm volatile(                                                                                \
+        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
+        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                              \
+        " "                                                                                      \
+        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
+        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "      \
+        "{%32, %33, %34, %35}, %36, p, 1, 1, 1;}"                                                \
+        : TAMIS_32("+f", d, 0)                                                                   \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                   \
   }
 TAMIS_WGMMA(BF16, "bf16")
 TAMIS_WGMMA(F16, "f16")
 
 #undef TAMIS_WGMMA
+#undef TAMIS_16
+#undef TAMIS_128
 #undef TAMIS_64
 #undef TAMIS_48
 #undef TAMIS_24

@@ -14,6 +14,7 @@
 #include "attention/cuda/sm90/mask.cuh"
 #include "attention/cuda/sm90/mma.cuh"
 #include "attention/cuda/sm90/rescue.cuh"
+#include "attention/cuda/sm90/scores.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/softmax.cuh"
 #include "attention/cuda/sm90/traits.cuh"
@@ -51,8 +52,18 @@ class Consumer {
     PackScores<Traits>(s, packed);
     Clear(o);
     for (;;) {
-      for (--tile_; tile_ > full_; --tile_) Step<true>(o, s, packed, state);
-      for (; tile_ >= 0; --tile_) Step<false>(o, s, packed, state);
+      if constexpr (Traits::kGeneral) {
+        while (NextTile()) {
+          if (MustMask()) {
+            Step<true>(o, s, packed, state);
+          } else {
+            Step<false>(o, s, packed, state);
+          }
+        }
+      } else {
+        for (--tile_; tile_ > full_; --tile_) Step<true>(o, s, packed, state);
+        for (; tile_ >= 0; --tile_) Step<false>(o, s, packed, state);
+      }
       Release(Barrier(kQueryEmpty, queries_.slot()));
       queries_.Advance();
       const TileWork& done = Work();
@@ -79,6 +90,11 @@ class Consumer {
     const TileWork& work = Work();
     if (work.sequence < 0) return false;
     const int32_t row = work.first_query + group_ * kGroupRows;
+    if constexpr (Traits::kGeneral) {
+      tile_ = plan_.walk[work_.slot()].first;
+      FindVisible(work, row);
+      return true;
+    }
     tile_ = FirstKeyTile(
         params_, work, Traits::kPingPong ? work.first_query + Traits::kTileRows : row + kGroupRows,
         Traits::kTileKeys);
@@ -101,10 +117,12 @@ class Consumer {
     bool rebased = kMasked;
     float2 factor;
     if constexpr (kMasked) {
-      Mask(s);
-      factor = Rebase(s, params_.scale_log2, state);
+      if constexpr (Traits::kGeneral) FinishValues(o, packed);
+      Prepare<true>(s);
+      factor = Rebase(s, Scale(), state);
     } else {
-      const float2 sum = Exponentials(s, params_.scale_log2, state.reference);
+      Prepare<false>(s);
+      const float2 sum = Exponentials(s, Scale(), state.reference);
       // Uniform over the warp; the branch also keeps the wait for the values behind the softmax.
       rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
       if (rebased) {
@@ -113,7 +131,8 @@ class Consumer {
                                 base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
                                     warp_row * ptx::kSwizzleRowBytes,
                                 base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes);
-        factor = Rebase(s, params_.scale_log2, state);
+        Prepare<false>(s);
+        factor = Rebase(s, Scale(), state);
         __syncwarp();
       } else {
         state.sum[0] += sum.x;
@@ -121,10 +140,7 @@ class Consumer {
       }
     }
     ReleaseKeys();
-    ptx::WaitBatches<0>();
-    ptx::Pin(o);
-    ptx::Pin(packed);
-    ReleaseValues();
+    if constexpr (!Traits::kGeneral || !kMasked) FinishValues(o, packed);
     if (rebased) ScaleRows(o, factor);
     PackScores<Traits>(s, packed);
   }
@@ -137,12 +153,10 @@ class Consumer {
     const int32_t skipped = SkipKeys();
     StartStep(o, s, packed);
     const RowState done_state = state;
+    if constexpr (Traits::kGeneral) FinishValues(o, packed);
     FirstSoftmax(s, state);
     ReleaseKeys();
-    ptx::WaitBatches<0>();
-    ptx::Pin(o);
-    ptx::Pin(packed);
-    ReleaseValues();
+    if constexpr (!Traits::kGeneral) FinishValues(o, packed);
     const OutputRows target(done, group_ * kGroupRows);
     if constexpr (!Traits::kDeferOutput) WriteOutput<Traits>(params_, target, o, done_state);
     SkipValues(skipped);
@@ -152,12 +166,11 @@ class Consumer {
       Clear(o);
       return;
     }
-    if (tile_ == 0) {
+    if (!NextTile()) {
       WriteOutput<Traits>(params_, target, o, done_state);
       Clear(o);
       return;
     }
-    --tile_;
     WaitKeys();
     TakeTurn();
     IssueScores<Traits>(s, QueryTile(), KeyTile());
@@ -168,7 +181,7 @@ class Consumer {
     IssueValues<Traits>(o, packed, ValueTile());
     ptx::WaitBatches<1>();
     ptx::Pin(s);
-    if (tile_ > full_) {
+    if (MustMask()) {
       FinishStep<true>(o, s, packed, state);
     } else {
       FinishStep<false>(o, s, packed, state);
@@ -188,10 +201,36 @@ class Consumer {
     ptx::Pin(s);
   }
 
+  /// Waits for the values of the tile before. Before general masks: `packed` is then free, and
+  /// those need the registers.
+  __device__ void FinishValues(float (&o)[Traits::kOutputs], uint32_t (&packed)[Traits::kPacked]) {
+    ptx::WaitBatches<0>();
+    ptx::Pin(o);
+    ptx::Pin(packed);
+    ReleaseValues();
+  }
+
   __device__ void FirstSoftmax(float (&s)[Traits::kScores], RowState& state) {
-    Mask(s);
+    Prepare<true>(s);
     state.Reset();
-    Rebase(s, params_.scale_log2, state);
+    Rebase(s, Scale(), state);
+  }
+
+  /// What is left to bring scores to log2 units after Prepare.
+  __device__ float Scale() const {
+    if constexpr (Traits::kGeneral) return params_.scores.softmax_scale;
+    return params_.scale_log2;
+  }
+
+  /// Everything between the product and the softmax.
+  template <bool kMasked>
+  __device__ void Prepare(float (&s)[Traits::kScores]) const {
+    if constexpr (Traits::kGeneral) {
+      if (params_.scores.softcap_log2 > 0.0f) CapScores(s, params_.scores);
+      if constexpr (kMasked) MaskGeneral(s);
+    } else if constexpr (kMasked) {
+      Mask(s);
+    }
   }
 
   /// Rare enough to read the work again rather than keep its numbers in registers.
@@ -204,9 +243,57 @@ class Consumer {
     MaskScores(s, tile_ * Traits::kTileKeys, last_key);
   }
 
+  /// Goes on to the next tile of the walk; false at its end.
+  __device__ bool NextTile() {
+    if constexpr (Traits::kGeneral) {
+      tile_ = plan_.walk[work_.slot()].After(tile_);
+    } else {
+      --tile_;
+    }
+    return tile_ >= 0;
+  }
+
+  __device__ bool MustMask() const {
+    if constexpr (Traits::kGeneral) {
+      const TileRange& open = plan_.open[group_ * 4 + threadIdx.x % kWarpgroup / 32];
+      return tile_ < open.begin || tile_ >= open.end;
+    }
+    return tile_ > full_;
+  }
+
+  /// Finds what the warpgroup's rows, from `row` on, see: for every row in shared memory, for all
+  /// together, for each warp, as the tiles that need no mask.
+  __device__ void FindVisible(const TileWork& work, int32_t row) {
+    const int32_t lane = threadIdx.x & 31;
+    const int32_t warp_row = threadIdx.x % kWarpgroup / 32 * 16;
+    __syncwarp();  // the last reads of the rows of the tile before
+    if (lane < 16) {
+      plan_.visible[group_ * kGroupRows + warp_row + lane] =
+          VisibleTo(params_, work, row + warp_row + lane);
+    }
+    if (lane == 0) {
+      TileRange open{0, 0};
+      if (params_.scores.keep == nullptr && params_.scores.bias == nullptr) {
+        open.begin =
+            (VisibleTo(params_, work, row + kGroupRows - 1).begin + Traits::kTileKeys - 1) /
+            Traits::kTileKeys;
+        open.end = VisibleTo(params_, work, row).end / Traits::kTileKeys;
+      }
+      plan_.open[group_ * 4 + warp_row / 16] = open;
+    }
+    __syncwarp();
+  }
+
+  __device__ void MaskGeneral(float (&s)[Traits::kScores]) const {
+    const auto row = static_cast<int32_t>(group_ * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16 +
+                                          threadIdx.x % 32 / 4);
+    ApplyMasks(s, params_, Work(), row, tile_ * Traits::kTileKeys, plan_.visible);
+  }
+
   /// Passes over tiles that other warpgroups of the block visit and this one does not see.
   __device__ int32_t SkipKeys() {
-    if constexpr (Traits::kPingPong) return 0;  // turns are counted: all visit the same tiles
+    // Turns are counted, and a band has gaps: all visit the same tiles.
+    if constexpr (Traits::kPingPong || Traits::kGeneral) return 0;
     const TileWork& work = Work();
     const int32_t skipped =
         FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, Traits::kTileKeys) -
@@ -313,7 +400,7 @@ class Consumer {
   Ring<Traits::kValueStages> values_;
   Ring<Traits::kWorkStages> work_;
   int32_t tile_ = 0;  ///< tile of keys at hand
-  int32_t full_ = 0;  ///< tiles up to here need no mask
+  int32_t full_ = 0;  ///< tiles up to here need no mask; unused in general kernels
 };
 
 }  // namespace tamis::cuda::sm90

@@ -33,25 +33,43 @@ __device__ inline uint2 SwapPairs(uint32_t block0, uint32_t block1) {
   return odd ? make_uint2(got, block1) : make_uint2(block0, got);
 }
 
+/// A logit that joins the denominator of the rows that kept something. It may exceed every score.
+__device__ inline void JoinSink(float logit_log2, float& reference, float& sum) {
+  if (sum == 0.0f) return;
+  const float larger = fmaxf(reference, logit_log2);
+  sum = sum * ptx::Exp2(reference - larger) + ptx::Exp2(logit_log2 - larger);
+  reference = larger;
+}
+
 /// Rows that kept nothing get zeros and -inf.
 template <class Traits>
 __device__ inline void WriteOutput(const ForwardParams& params, const OutputRows& target,
                                    float (&o)[Traits::kOutputs], const RowState& state) {
   constexpr float kLn2 = 0.693147180559945309f;
+  [[maybe_unused]] constexpr float kLog2E = 1.44269504088896341f;
   const int32_t lane = static_cast<int32_t>(threadIdx.x) & 31;
   const int32_t first = (static_cast<int32_t>(threadIdx.x) % kWarpgroup) / 32 * 16 + lane / 4;
   const int64_t o_batch = params.query_offsets != nullptr ? 0 : target.sequence;
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    const float sum = QuadSum(state.sum[r]);
-    const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
+    float sum = QuadSum(state.sum[r]);
+    float reference = state.reference[r];
+    if constexpr (Traits::kGeneral) {
+      if (params.scores.sink_logits != nullptr) {
+        JoinSink(params.scores.sink_logits[target.q_head] * kLog2E, reference, sum);
+      }
+    }
+    // Outputs are measured against the reference of the scores.
+    const float inverse =
+        sum == 0.0f ? 0.0f
+                    : (Traits::kGeneral ? ptx::Exp2(state.reference[r] - reference) : 1.0f) / sum;
     const int32_t row = first + 8 * r;
     const bool exists = row < target.rows;
     if (exists && params.lse != nullptr && (lane & 3) == 0) {
       params.lse[o_batch * params.lse_stride.batch +
                  int64_t{target.row + row} * params.lse_stride.row +
                  target.q_head * params.lse_stride.head] =
-          sum == 0.0f ? -INFINITY : (state.reference[r] + log2f(sum)) * kLn2;
+          sum == 0.0f ? -INFINITY : (reference + log2f(sum)) * kLn2;
     }
     auto* out = static_cast<uint16_t*>(params.o) + o_batch * params.o_stride.batch +
                 int64_t{target.row + row} * params.o_stride.row +

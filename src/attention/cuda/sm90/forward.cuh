@@ -14,7 +14,7 @@
 
 namespace tamis::cuda::sm90 {
 
-template <class Traits>
+template <class Traits, class Rows>
 __global__ void __launch_bounds__(Traits::kThreads, 1)
     Forward(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k,
             const __grid_constant__ CUtensorMap v, const __grid_constant__ ForwardParams params) {
@@ -31,24 +31,34 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
   __syncthreads();
   if (group == 0) {
     ptx::LowerRegisters<Traits::kProducerRegisters>();
-    if (threadIdx.x < 32 && ptx::ElectLane()) Producer<Traits>(params, q, k, v, plan).Run();
+    if (threadIdx.x < 32 && Rows::Produces()) Producer<Traits, Rows>(params, q, k, v, plan).Run();
   } else {
     ptx::RaiseRegisters<Traits::kConsumerRegisters>();
     Consumer<Traits>(params, plan, group - 1).Run();
   }
 }
 
-/// Defines the launcher of one instantiation; see launch.cuh.
+template <class Traits, class Rows>
+cudaError_t Launch(const TensorMaps& maps, const ForwardParams& params, int32_t blocks,
+                   cudaStream_t stream) {
+  constexpr int kBytes = sizeof(SharedPlan<Traits>);
+  static_assert(kBytes <= 227 * 1024);
+  const auto kernel = Forward<Traits, Rows>;
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  if (error != cudaSuccess) return error;
+  kernel<<<blocks, Traits::kThreads, kBytes, stream>>>(maps.q, maps.k, maps.v, params);
+  return cudaGetLastError();
+}
+
+/// Defines the launcher of one instantiation; see launch.cuh. Paged K and V take a kernel of their
+/// own, which leaves the other as it is without them.
 template <class Traits>
 cudaError_t LaunchForward(const TensorMaps& maps, const ForwardParams& params, int32_t blocks,
                           cudaStream_t stream) {
-  constexpr int kBytes = sizeof(SharedPlan<Traits>);
-  static_assert(kBytes <= 227 * 1024);
-  const cudaError_t error =
-      cudaFuncSetAttribute(Forward<Traits>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error != cudaSuccess) return error;
-  Forward<Traits><<<blocks, Traits::kThreads, kBytes, stream>>>(maps.q, maps.k, maps.v, params);
-  return cudaGetLastError();
+  return params.page_table != nullptr
+             ? Launch<Traits, PagedRows<Traits>>(maps, params, blocks, stream)
+             : Launch<Traits, ContiguousRows<Traits>>(maps, params, blocks, stream);
 }
 
 }  // namespace tamis::cuda::sm90

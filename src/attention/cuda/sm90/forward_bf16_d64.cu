@@ -2,7 +2,7 @@
 
 namespace tamis::cuda::sm90 {
 
-using Shape = Traits<ptx::BF16, 64>;
+using Shape = Traits<ptx::BF16, 64, false>;
 const Kernel kForwardBf16D64 = {Shape::kTileRows, Shape::kTileKeys, LaunchForward<Shape>};
 
 }  // namespace tamis::cuda::sm90

@@ -23,7 +23,15 @@ struct Kernel {
                         cudaStream_t stream);
 };
 
+/// Fills params.sequence_order, params.first_tiles and params.next_tile for tiles of `tile_rows`
+/// queries.
+cudaError_t OrderSequences(const ForwardParams& params, int32_t tile_rows, cudaStream_t stream);
+
+/// Causality and lengths alone.
 extern const Kernel kForwardBf16D64, kForwardBf16D128, kForwardF16D64, kForwardF16D128;
+/// Everything (see ScoreParams).
+extern const Kernel kGeneralBf16D64, kGeneralBf16D128, kGeneralBf16D256;
+extern const Kernel kGeneralF16D64, kGeneralF16D128, kGeneralF16D256;
 
 }  // namespace tamis::cuda::sm90
 

@@ -8,6 +8,23 @@
 
 namespace tamis::cuda::sm90 {
 
+/// What only the general kernels read (Traits::kGeneral).
+struct ScoreParams {
+  int32_t window_left, window_right;  ///< -1: no limit
+  int32_t sink_tokens;
+  const int32_t* key_positions;  ///< null: the index
+  const uint8_t* keep;           ///< null: every pair
+  int64_t keep_batch_stride, keep_head_stride, keep_query_stride;
+  const float* bias;  ///< null: none
+  int64_t bias_batch_stride, bias_head_stride, bias_query_stride;
+  const float* sink_logits;  ///< null: none
+  float softcap_log2;        ///< softcap * log2(e); 0: none
+  float softcap_scale;       ///< 2 * softmax_scale / softcap * log2(e)
+  /// To log2 units: what a bias is added to, and what the softmax still multiplies scores by. 1
+  /// where the steps before have done it.
+  float bias_scale, softmax_scale;
+};
+
 /// Everything but the tensor maps. Arrays lie in device memory.
 struct ForwardParams {
   void* o;
@@ -32,6 +49,21 @@ struct ForwardParams {
   int32_t section_units;  ///< KV heads whose K and V stay in L2 together
   /// Tiles handed out beyond the first of each block; 0 at launch. Null: blocks share out evenly.
   int32_t* next_tile;
+  /// Ragged batches: sequences from the longest walk to the shortest, and the number of tiles
+  /// before each of them and after the last. Null: uniform batches.
+  int32_t* sequence_order;  // [batch]
+  int32_t* first_tiles;     // [batch + 1]
+  int32_t section_keys;     ///< of one head, whose K and V fit into L2's share
+
+  const int32_t* page_table;  ///< null: K and V are not paged
+  int64_t table_stride;
+  int32_t page_size;
+  /// key / page_size = (key * page_multiplier >> 32) >> page_shift for keys below 2^31.
+  uint32_t page_multiplier;
+  int32_t page_shift;
+  int32_t box_rows;  ///< rows of K and V that one copy brings: part of a page and of a tile
+
+  ScoreParams scores;
 };
 
 }  // namespace tamis::cuda::sm90

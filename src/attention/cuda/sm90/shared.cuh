@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "attention/cuda/ptx/barrier.cuh"
-#include "attention/cuda/sm90/work.cuh"
+#include "attention/cuda/sm90/band.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -27,6 +27,12 @@ struct SharedPlan {
   uint64_t query_empty[Traits::kQueryStages];
   uint64_t key_empty[Traits::kKeyStages];
   uint64_t value_empty[Traits::kValueStages];
+
+  // General kernels only.
+  BandWalk walk[Traits::kGeneral ? Traits::kWorkStages : 1];  ///< beside `work`
+  /// Of the rows of the tile at hand. A warp writes and reads those of its own rows alone.
+  VisibleKeys visible[Traits::kGeneral ? Traits::kTileRows : 1];
+  TileRange open[Traits::kGeneral ? 4 * Traits::kConsumers : 1];  ///< by warp; no mask needed
 };
 
 /// Named barriers. 0 is __syncthreads.

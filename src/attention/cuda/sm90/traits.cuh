@@ -16,17 +16,20 @@ constexpr int kGroupRows = 64;
 /// Columns of one swizzled block of a tile: 128 bytes.
 constexpr int kBlockDim = 64;
 
-/// kHeadDim: padded head dim of Q, K and V, 64 or 128.
-template <typename Element_, int kHeadDim_>
+/// kHeadDim: padded head dim of Q, K and V, 64, 128 or 256. kGeneral: runs everything that changes
+/// or hides scores (see ScoreParams); the others, only causality and lengths.
+template <typename Element_, int kHeadDim_, bool kGeneral_>
 struct Traits {
   using Element = Element_;
   static constexpr int kHeadDim = kHeadDim_;
-  static_assert(kHeadDim == 64 || kHeadDim == 128);
+  static constexpr bool kGeneral = kGeneral_;
+  static_assert(kHeadDim == 64 || kHeadDim == 128 || kHeadDim == 256);
 
   // At 64 the scores of 96 keys, their packed copy and the output fit 160 registers, so that a
   // third warpgroup keeps the exponentials busy, which bound that shape. (128 keys spill.)
   static constexpr int kConsumers = kHeadDim == 64 ? 3 : 2;
-  static constexpr int kTileKeys = kHeadDim == 64 ? 96 : 128;
+  // At 256 outputs take 128 registers and a tile of Q 64 KiB: 64 keys are what both leave room for.
+  static constexpr int kTileKeys = kHeadDim == 64 ? 96 : kHeadDim == 128 ? 128 : 64;
   static constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
   static constexpr int kTileRows = kConsumers * kGroupRows;
   // Must sum to no more than the registers of the launch: kThreads * 168 (or 128).
@@ -35,19 +38,21 @@ struct Traits {
 
   // Two tiles of Q: the next one arrives under the last products of this one. Three stages of K:
   // a stage is held until the softmax has accepted its scores (see rescue.cuh).
-  static constexpr int kQueryStages = 2;
-  static constexpr int kKeyStages = kHeadDim == 64 ? 4 : 3;
+  static constexpr int kQueryStages = kHeadDim == 256 ? 1 : 2;
+  static constexpr int kKeyStages = kHeadDim == 64 ? 4 : kHeadDim == 128 ? 3 : 2;
   static constexpr int kValueStages = kHeadDim == 64 ? 4 : 2;
 
-  // More than tiles of Q: the epilogue reads its work while the tile after the next is loaded.
-  static constexpr int kWorkStages = 2 * kQueryStages;
+  // The producer writes work n before it waits for a free tile of Q. It has then seen tile n - 1 -
+  // kQueryStages released, which the consumers do after the epilogue of the tile before that.
+  static constexpr int kWorkStages = 2 + kQueryStages;
 
   // Turns at the matrix units were worth 2 to 5 % at 128. At 64 warpgroups skip tiles of their own,
   // which turns would forbid.
-  static constexpr bool kPingPong = kHeadDim == 128;
+  static constexpr bool kPingPong = kHeadDim != 64;
 
   // Write a tile's output under the next tile's second scores; measured to lose at 64.
-  static constexpr bool kDeferOutput = kHeadDim == 128;
+  // In general kernels the steps' own work leaves no registers for it.
+  static constexpr bool kDeferOutput = kHeadDim == 128 && !kGeneral;
 
   static constexpr int kDimBlocks = kHeadDim / kBlockDim;
   static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;

@@ -18,6 +18,24 @@ struct TileWork {
   int32_t start;        ///< position of query 0 of the sequence
 };
 
+/// Fills what is the same for all tiles of sequence `b`; `query_row` is that of query 0.
+__device__ inline void OpenSequence(const ForwardParams& params, int32_t b, TileWork& work) {
+  work.sequence = b;
+  work.query_row = 0;
+  work.queries = params.query_tokens;
+  if (params.query_offsets != nullptr) {
+    work.query_row = params.query_offsets[b];
+    work.queries = params.query_offsets[b + 1] - work.query_row;
+  }
+  work.keys = params.key_tokens;
+  if (params.key_offsets != nullptr) {
+    work.keys = params.key_offsets[b + 1] - params.key_offsets[b];
+  } else if (params.key_lengths != nullptr) {
+    work.keys = params.key_lengths[b];
+  }
+  work.start = params.query_starts != nullptr ? params.query_starts[b] : work.keys - work.queries;
+}
+
 /// The last key that query `query` sees; may be negative. Does not descend with `query`.
 __device__ inline int32_t LastKey(const ForwardParams& params, const TileWork& work,
                                   int32_t query) {
