@@ -3,20 +3,31 @@
 #define TAMIS_TESTS_GPU_BENCH_H_
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "tamis/attention.h"
 
 namespace tamis::gpu_testing {
 
-struct BenchOptions {
-  int32_t length = 4096;
+/// One call on random normal inputs.
+struct BenchCall {
+  std::string name;
+  /// Of each sequence, queries and keys. More than one: packed rows, or paged keys with lengths.
+  std::vector<int32_t> lengths = {4096};
   int32_t head_dim = 128;
   int32_t q_heads = 32;
   int32_t kv_heads = 8;
-  int32_t batch = 1;
   DType dtype = DType::kBF16;
-  bool causal = true;
-  int repeats = 7;
+  AttentionMask mask;
+  int32_t page_size = 0;  ///< > 0: K and V in shuffled pages
+  float softcap = 0.0f;
+  bool sink_logits = false;
+  bool bias = false;  ///< one for all heads
+};
+
+struct BenchOptions {
+  int repeats = 9;
   double warm_up_ms = 0.0;  ///< of load before the first burst
   double burst_ms = 20.0;   ///< 300 and more reach the clock that the power limit sustains
 };
@@ -28,8 +39,9 @@ struct BenchResult {
   double cycles;        ///< SM cycles for each 64 x 64 scores that the mask allows
 };
 
-/// Times random normal inputs after a warm-up.
-BenchResult Measure(const BenchOptions& options);
+/// Times the calls in bursts that take turns, in an order that rotates, so that all meet the same
+/// clock.
+std::vector<BenchResult> Measure(const std::vector<BenchCall>& calls, const BenchOptions& options);
 
 }  // namespace tamis::gpu_testing
 

@@ -2,10 +2,14 @@
 //
 //   tamis_gpu check [--quick] [--filter TEXT] [--seed N]
 //   tamis_gpu bench [--lengths N...] [--head-dims N...] [--f16] [--bidirectional] [--sustained]
+//                   [--paged | --ragged | --general]    beside the dense call, taking turns; the
+//                                                       last number is the rate over dense's
 //   tamis_gpu once     one shape, from LENGTH and HEAD_DIM of the environment; prints milliseconds
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -40,22 +44,82 @@ int Check(const std::vector<std::string>& words) {
   return summary.failures == 0 ? 0 : 1;
 }
 
+/// Calls beside the dense one of the same length, which comes first.
+std::vector<BenchCall> PagedCalls(const BenchCall& dense) {
+  std::vector<BenchCall> calls = {dense};
+  for (const int32_t page_size : {16, 32, 64, 128, 256}) {
+    calls.push_back(dense);
+    calls.back().name = fmt::format("pages of {}", page_size);
+    calls.back().page_size = page_size;
+  }
+  return calls;
+}
+
+/// Prompts of 200 to `longest` tokens, evenly spaced in log length.
+std::vector<BenchCall> RaggedCalls(const BenchCall& dense) {
+  constexpr int kPrompts = 16;
+  const int32_t longest = dense.lengths[0];
+  std::vector<int32_t> lengths;
+  for (int i = 0; i < kPrompts; ++i) {
+    lengths.push_back(static_cast<int32_t>(
+        std::lround(200.0 * std::pow(longest / 200.0, static_cast<double>(i) / (kPrompts - 1)))));
+  }
+  std::vector<BenchCall> calls = {dense};
+  calls.push_back(dense);
+  calls.back().name = fmt::format("{} prompts, ascending", kPrompts);
+  calls.back().lengths = lengths;
+  std::shuffle(lengths.begin(), lengths.end(), std::mt19937(1));
+  calls.push_back(dense);
+  calls.back().name = fmt::format("{} prompts, shuffled", kPrompts);
+  calls.back().lengths = lengths;
+  calls.push_back(calls.back());
+  calls.back().name += ", pages of 64";
+  calls.back().page_size = 64;
+  return calls;
+}
+
+std::vector<BenchCall> GeneralCalls(const BenchCall& dense) {
+  std::vector<BenchCall> calls = {dense};
+  const auto add = [&](const char* name) -> BenchCall& {
+    calls.push_back(dense);
+    calls.back().name = name;
+    return calls.back();
+  };
+  add("sink logits").sink_logits = true;
+  add("softcap").softcap = 30.0f;
+  add("window of 4096").mask.window_left = 4095;
+  BenchCall& sinks = add("window of 1024, 4 sinks");
+  sinks.mask.window_left = 1023;
+  sinks.mask.sink_tokens = 4;
+  add("window of 128").mask.window_left = 127;
+  add("bias").bias = true;
+  return calls;
+}
+
 int Bench(const std::vector<std::string>& words) {
+  BenchCall dense{.name = "dense"};
   BenchOptions options;
   std::vector<int32_t> lengths, head_dims;
   std::vector<int32_t>* list = nullptr;
+  std::vector<BenchCall> (*others)(const BenchCall&) = nullptr;
   for (const std::string& word : words) {
     if (word == "--lengths") {
       list = &lengths;
     } else if (word == "--head-dims") {
       list = &head_dims;
     } else if (word == "--f16") {
-      options.dtype = DType::kF16;
+      dense.dtype = DType::kF16;
     } else if (word == "--sustained") {
       options.burst_ms = 250.0;
       options.repeats = 2;
     } else if (word == "--bidirectional") {
-      options.causal = false;
+      dense.mask.causality = Causality::kBidirectional;
+    } else if (word == "--paged") {
+      others = PagedCalls;
+    } else if (word == "--ragged") {
+      others = RaggedCalls;
+    } else if (word == "--general") {
+      others = GeneralCalls;
     } else if (list != nullptr) {
       list->push_back(std::stoi(word));
     } else {
@@ -66,15 +130,25 @@ int Bench(const std::vector<std::string>& words) {
   if (head_dims.empty()) head_dims = {128, 64};
   cudaDeviceProp properties;
   cuda::CheckCuda(cudaGetDeviceProperties(&properties, 0), "reading the device's properties");
-  fmt::print("{}, {}, {}, {}/{} heads\n", properties.name, Name(options.dtype),
-             options.causal ? "causal" : "bidirectional", options.q_heads, options.kv_heads);
+  fmt::print("{}, {}, {}, {}/{} heads\n", properties.name, Name(dense.dtype),
+             dense.mask.causality == Causality::kCausal ? "causal" : "bidirectional", dense.q_heads,
+             dense.kv_heads);
   for (const int32_t head_dim : head_dims) {
     for (const int32_t length : lengths) {
-      options.head_dim = head_dim;
-      options.length = length;
-      const BenchResult r = Measure(options);
-      fmt::print("d{:<4} {:>7} tokens {:>10.4f} ms {:>6.0f} TFLOP/s {:>6.0f} MHz {:>6.0f} cycles\n",
-                 head_dim, length, r.milliseconds, r.teraflops, r.mhz, r.cycles);
+      dense.head_dim = head_dim;
+      dense.lengths = {length};
+      const std::vector<BenchCall> calls =
+          others != nullptr ? others(dense) : std::vector<BenchCall>{dense};
+      const std::vector<BenchResult> results = Measure(calls, options);
+      for (size_t i = 0; i < calls.size(); ++i) {
+        const BenchResult& r = results[i];
+        fmt::print(
+            "d{:<4} {:>7} tokens {:>10.4f} ms {:>6.0f} TFLOP/s {:>6.0f} MHz {:>6.0f} cycles "
+            "{:>6.3f} "
+            "{}\n",
+            head_dim, length, r.milliseconds, r.teraflops, r.mhz, r.cycles,
+            r.teraflops / results[0].teraflops, calls[i].name);
+      }
     }
   }
   return 0;
@@ -85,13 +159,13 @@ int Once() {
     const char* text = std::getenv(name);
     return text != nullptr ? std::atoi(text) : otherwise;
   };
-  BenchOptions options;
-  options.length = number("LENGTH", options.length);
-  options.head_dim = number("HEAD_DIM", options.head_dim);
-  options.causal = number("BIDIRECTIONAL", 0) == 0;
-  options.repeats = 1;
-  options.warm_up_ms = 150.0;  // peers run back to back: meet them at their clock
-  fmt::print("{:.5f}\n", Measure(options).milliseconds);
+  BenchCall call;
+  call.lengths = {number("LENGTH", 4096)};
+  call.head_dim = number("HEAD_DIM", call.head_dim);
+  if (number("BIDIRECTIONAL", 0) != 0) call.mask.causality = Causality::kBidirectional;
+  // Peers run back to back: meet them at their clock.
+  const BenchOptions options{.repeats = 1, .warm_up_ms = 150.0};
+  fmt::print("{:.5f}\n", Measure({call}, options)[0].milliseconds);
   return 0;
 }
 
