@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "attention/cpu/peak.h"
 #include "base/check.h"
+#include "cli/bench_device.h"
 #include "cli/bench_inputs.h"
 #include "cli/command.h"
 #include "cli/contender.h"
 #include "cli/flags.h"
-#include "cli/read_bandwidth.h"
 #include "report/compare_report.h"
 #include "report/progress.h"
 #include "report/samples.h"
@@ -26,7 +25,7 @@ using Json = nlohmann::ordered_json;
 
 struct BenchAttentionOptions {
   std::string device = "cpu";
-  std::string dtype = "f32";
+  std::string dtype;  ///< empty: f32 on the CPU, bf16 on a GPU
   int32_t q_heads = 32;
   int32_t kv_heads = 8;
   int32_t head_dim = 128;
@@ -55,7 +54,8 @@ void DeclareBenchAttention(CLI::App& command, BenchAttentionOptions& options) {
       ->check(CLI::Range(1, 1 << 22))
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->group("Call");
-  command.add_option("--dtype", options.dtype, "f32, bf16 or f16")
+  command
+      .add_option("--dtype", options.dtype, "f32 (default on cpu), bf16 (default on cuda) or f16")
       ->type_name("NAME")
       ->group("Call");
   command.add_option("--phase", options.phase, "prefill, or decode (one query)")
@@ -84,17 +84,20 @@ void DeclareBenchAttention(CLI::App& command, BenchAttentionOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(1, 10000))
       ->group("Machine");
-  command.add_option("--device", options.device, "cpu")->type_name("NAME")->group("Machine");
+  command.add_option("--device", options.device, "cpu or cuda")
+      ->type_name("NAME")
+      ->group("Machine");
   options.machine.Declare(command);
   options.json.Declare(command);
   command.footer(
       R"(GFLOP/s counts 4 x head_dim operations for every (query, key) pair visited; the peak is a
-register-only loop of the instruction that the kernels use, measured in the same run.
+loop of nothing but the instruction that the kernels use, measured in the same run.
 
 Examples:
   tamis bench attention --length 4096 16384 --policy xattention streaming
   tamis bench attention --length 8192 --density 1 .5 .25 .1 --dtype bf16
-  tamis bench attention --phase decode --length 32768)");
+  tamis bench attention --phase decode --length 32768
+  tamis bench attention --device cuda --length 16384 65536)");
 }
 
 struct LengthResult {
@@ -121,25 +124,16 @@ double ReadBytes(const Contender& contender, const BenchShape& shape) {
 }
 
 LengthResult Measure(const BenchShape& shape, const BenchAttentionOptions& options,
-                     const std::vector<NamedPolicy>& policies, const ExecutionContext& context) {
-  const BenchTensors tensors(shape, ParseBenchInputs(options.inputs), *context.pool);
-  const AttentionArguments arguments = tensors.arguments();
+                     const BenchRivals& rivals, BenchDevice& device, ThreadPool& pool) {
+  const BenchTensors tensors(shape, ParseBenchInputs(options.inputs), pool);
   LengthResult result{shape.key_tokens, {}, {}};
   const auto samples = static_cast<double>(options.repeats) *
-                       static_cast<double>(1 + policies.size() + options.densities.size());
+                       static_cast<double>(1 + rivals.policies.size() + rivals.densities.size());
   Progress progress(fmt::format("{} keys", FormatCount(shape.key_tokens)), samples);
-  result.contenders.push_back(PolicyContender({"dense", Policy::Dense()}, arguments, context));
-  for (const NamedPolicy& policy : policies) {
-    result.contenders.push_back(PolicyContender(policy, arguments, context));
-  }
-  for (const double density : options.densities) {
-    result.contenders.push_back(BlockListContender(density, arguments, context));
-  }
-  std::optional<ReadBandwidth> memory;
-  if (shape.phase == Phase::kDecode) memory.emplace(*context.pool);
+  result.contenders = device.Contenders(tensors, rivals);
   double done = 0.0;
   TimeContenders(result.contenders, options.repeats, [&] {
-    if (memory) result.read_rates.push_back(memory->Sample());
+    if (shape.phase == Phase::kDecode) result.read_rates.push_back(device.MemoryRate());
     progress.Update(++done);
   });
   return result;
@@ -221,14 +215,13 @@ std::string LimitText(const LengthResult& result, const BenchShape& shape, doubl
 
 /// One a length.
 std::vector<BenchShape> Shapes(const BenchAttentionOptions& options) {
-  const Device device = ParseDevice(options.device);
-  Require(device == Device::kCpu, "--device {}: this build runs attention on the CPU only; use cpu",
-          options.device);
   BenchShape shape;
   shape.q_heads = options.q_heads;
   shape.kv_heads = options.kv_heads;
   shape.head_dim = options.head_dim;
-  shape.dtype = ParseDType(options.dtype);
+  const bool cuda = ParseDevice(options.device) == Device::kCuda;
+  shape.dtype =
+      options.dtype.empty() ? (cuda ? DType::kBF16 : DType::kF32) : ParseDType(options.dtype);
   shape.phase = options.phase == "decode" ? Phase::kDecode : Phase::kPrefill;
   Require(shape.q_heads % shape.kv_heads == 0,
           "--kv-heads {} does not divide --q-heads {}; every KV head serves as many query heads",
@@ -248,37 +241,34 @@ int RunBenchAttention(const BenchAttentionOptions& options) {
   const std::optional<JsonSink> sink = options.json.Sink();
   const std::vector<BenchShape> shapes = Shapes(options);
   ParseBenchInputs(options.inputs);
-  const std::vector<NamedPolicy> policies = ParsePolicies(options.policies);
+  const BenchRivals rivals{ParsePolicies(options.policies), options.densities};
   ThreadPool pool(options.machine.threads);
-  const ExecutionContext context = options.machine.Context(pool);
+  const std::unique_ptr<BenchDevice> device =
+      MakeBenchDevice(ParseDevice(options.device), options.machine, pool);
+  device->RequireSupported(rivals);
   const BenchShape& shape = shapes[0];
   double peak = 0.0;
   // Measured around the calls: a machine slows down and recovers.
-  const auto measure_peak = [&] {
-    const CpuIsa isa = context.isa.value_or(DetectCpuIsa());
-    peak = std::max(peak, MeasurePeakFlops(isa, shape.dtype, pool));
-  };
+  const auto measure_peak = [&] { peak = std::max(peak, device->PeakFlops(shape.dtype)); };
   measure_peak();
   std::vector<LengthResult> results;
   for (const BenchShape& each : shapes) {
-    results.push_back(Measure(each, options, policies, context));
+    results.push_back(Measure(each, options, rivals, *device, pool));
     measure_peak();
   }
   if (!sink || !sink->to_stdout()) {
     Print(
         fmt::format("{}: {}\n"
                     "causal {}, {}/{} heads of {}, {}, {} inputs, {}, median of {}\n\n",
-                    MachineSummary(pool.size()), LimitText(results[0], shape, peak), options.phase,
+                    device->Summary(), LimitText(results[0], shape, peak), options.phase,
                     shape.q_heads, shape.kv_heads, shape.head_dim, Name(shape.dtype),
                     options.inputs, results[0].contenders[0].path, options.repeats));
     Print(Text(results, shape, peak, Terminal::Of(STDOUT_FILENO)));
   }
   if (sink) {
     Json json = Document("bench attention");
-    json.update(Json{{"device", "cpu"},
-                     {"cpu", CpuModelName()},
-                     {"threads", pool.size()},
-                     {"dtype", Name(shape.dtype)},
+    json.update(device->Json());
+    json.update(Json{{"dtype", Name(shape.dtype)},
                      {"q_heads", shape.q_heads},
                      {"kv_heads", shape.kv_heads},
                      {"head_dim", shape.head_dim},

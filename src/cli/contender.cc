@@ -19,9 +19,10 @@ namespace {
 constexpr double kShortestSample = 0.01;
 constexpr int32_t kBlock = 128;
 
-double SecondsOf(const std::function<void()>& call, int64_t calls) {
+double SecondsOf(const Contender& contender, int64_t calls) {
   const auto start = std::chrono::steady_clock::now();
-  for (int64_t i = 0; i < calls; ++i) call();
+  for (int64_t i = 0; i < calls; ++i) contender.call();
+  if (contender.wait) contender.wait();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   return seconds.count() / static_cast<double>(calls);
 }
@@ -109,17 +110,26 @@ Contender BlockListContender(double density, const AttentionArguments& arguments
   return contender;
 }
 
+AttentionCounts DenseCounts(const AttentionArguments& arguments) {
+  const int64_t queries = arguments.query_tokens, keys = arguments.key_tokens;
+  AttentionCounts counts;
+  counts.allowed_pairs = (queries * (keys - queries) + queries * (queries + 1) / 2) *
+                         int64_t{arguments.batch} * arguments.q_heads;
+  counts.visited_pairs = counts.kept_pairs = counts.allowed_pairs;
+  return counts;
+}
+
 void TimeContenders(std::vector<Contender>& contenders, int repeats,
                     const std::function<void()>& on_sample) {
   std::vector<int64_t> calls;
   for (const Contender& contender : contenders) {
-    const double once = SecondsOf(contender.call, 1);
+    const double once = SecondsOf(contender, 1);
     calls.push_back(std::max<int64_t>(1, std::llround(kShortestSample / std::max(once, 1e-7))));
   }
   for (int repeat = 0; repeat < repeats; ++repeat) {
     for (size_t i = 0; i < contenders.size(); ++i) {
       const size_t c = repeat % 2 == 0 ? i : contenders.size() - 1 - i;
-      contenders[c].seconds.push_back(SecondsOf(contenders[c].call, calls[c]));
+      contenders[c].seconds.push_back(SecondsOf(contenders[c], calls[c]));
       on_sample();
     }
   }

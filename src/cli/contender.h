@@ -16,6 +16,7 @@ namespace tamis::cli {
 struct Contender {
   std::string label;
   std::function<void()> call;
+  std::function<void()> wait;  ///< until all calls are done; null: they are when they return
   AttentionCounts counts;
   double select_share = 0.0;
   std::string path;
@@ -31,6 +32,9 @@ Contender PolicyContender(const NamedPolicy& policy, const AttentionArguments& a
 /// diagonal block always. The same lists for a shape everywhere.
 Contender BlockListContender(double density, const AttentionArguments& arguments,
                              const ExecutionContext& context);
+
+/// Of a dense causal call without lengths or windows.
+AttentionCounts DenseCounts(const AttentionArguments& arguments);
 
 /// Times every contender `repeats` times, alternating the order; short calls are repeated within a
 /// sample. `on_sample` is called after each.
