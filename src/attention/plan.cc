@@ -46,10 +46,11 @@ AttentionPlan PlanCuda(const AttentionArguments& maxima, const TileIndexShape* i
 #ifdef TAMIS_WITH_CUDA
   ValidateShape(maxima);
   ValidateRuleShape(rule);
+  if (index != nullptr) ValidateIndexShape(maxima, *index, rule);
   cuda::RequireSupported(maxima, index, rule);
   AttentionPlan plan;
   plan.device = Device::kCuda;
-  plan.workspace_bytes = cuda::WorkspaceBytes(maxima);
+  plan.workspace_bytes = cuda::WorkspaceBytes(maxima, index);
   plan.path = cuda::PathName();
   return plan;
 #else
@@ -58,10 +59,11 @@ AttentionPlan PlanCuda(const AttentionArguments& maxima, const TileIndexShape* i
 #endif
 }
 
-void RunCuda([[maybe_unused]] const AttentionArguments& arguments, [[maybe_unused]] void* workspace,
+void RunCuda([[maybe_unused]] const AttentionArguments& arguments,
+             [[maybe_unused]] const TileIndex* index, [[maybe_unused]] void* workspace,
              [[maybe_unused]] void* stream) {
 #ifdef TAMIS_WITH_CUDA
-  cuda::Run(arguments, workspace, stream);
+  cuda::Run(arguments, index, workspace, stream);
 #endif
 }
 
@@ -101,7 +103,7 @@ AttentionPlan PlanAttention(const AttentionArguments& maxima, const TileIndexSha
 void RunAttention(const AttentionPlan& plan, const AttentionArguments& arguments,
                   const TileIndex* index, const TileRule& rule, void* workspace,
                   const ExecutionContext& context) {
-  if (plan.device == Device::kCuda) return RunCuda(arguments, workspace, context.stream);
+  if (plan.device == Device::kCuda) return RunCuda(arguments, index, workspace, context.stream);
   ThreadPool& pool = PoolOf(context);
   Require(pool.size() <= plan.workers, "planned for {} threads, run on {}; plan again",
           plan.workers, pool.size());

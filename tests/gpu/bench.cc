@@ -6,10 +6,12 @@
 #include <deque>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <random>
 
 #include "attention/cuda/error.cuh"
 #include "gpu/clock.h"
+#include "gpu/device_index.h"
 #include "gpu/fill_normal.h"
 
 namespace tamis::gpu_testing {
@@ -47,6 +49,24 @@ double Pairs(const BenchCall& call) {
     }
   }
   return pairs * call.q_heads;
+}
+
+/// What BenchCall::density asks for.
+TileIndexStorage RandomLists(const BenchCall& call) {
+  TileIndexStorage index({.q_heads = call.q_heads,
+                          .max_query_tokens = call.lengths[0],
+                          .max_key_tokens = call.lengths[0]});
+  std::mt19937 random(1);
+  std::bernoulli_distribution keep(*call.density);
+  const int32_t blocks = index.shape().query_blocks();
+  for (int64_t row = 0; row < index.shape().rows(); ++row) {
+    const auto diagonal = static_cast<int32_t>(row % blocks);
+    for (int32_t block = 0; block < diagonal; ++block) {
+      if (keep(random)) index.SetBlock(row, block);
+    }
+    index.SetBlock(row, diagonal);
+  }
+  return index;
 }
 
 /// A call with its memory.
@@ -93,11 +113,25 @@ class Runner {
       a.bias = {Copy(bias), 0, 0, longest};
     }
     context_.device = Device::kCuda;
-    plan_ = PlanAttention(a, nullptr, {}, context_);
+    pairs_ = Pairs(call);
+    if (call.density) {
+      const TileIndexStorage lists = RandomLists(call);
+      index_.emplace(lists);
+      const int64_t rows_of_lists = lists.shape().rows();
+      const TileIndex host = lists.view();
+      const double tiles = static_cast<double>(
+          std::accumulate(host.counts, host.counts + rows_of_lists, int64_t{0}));
+      // Half of every diagonal block counts.
+      pairs_ = (tiles - 0.5 * static_cast<double>(rows_of_lists)) * 128.0 * 128.0;
+    }
+    plan_ = PlanAttention(a, index_ ? &index_->view().shape : nullptr, {}, context_);
     workspace_ = Allocate(plan_.workspace_bytes);
   }
 
-  void Run() const { RunAttention(plan_, arguments_, nullptr, {}, workspace_, context_); }
+  void Run() const {
+    RunAttention(plan_, arguments_, index_ ? &index_->view() : nullptr, {}, workspace_, context_);
+  }
+  double pairs() const { return pairs_; }
   const BenchCall& call() const { return call_; }
 
  private:
@@ -138,6 +172,8 @@ class Runner {
   std::deque<DeviceBuffer> buffers_;
   AttentionArguments arguments_;
   ExecutionContext context_;
+  std::optional<DeviceIndex> index_;
+  double pairs_ = 0.0;  ///< visited
   AttentionPlan plan_;
   void* workspace_ = nullptr;
 };
@@ -189,7 +225,7 @@ std::vector<BenchResult> Measure(const std::vector<BenchCall>& calls, const Benc
             "reading the device");
   std::vector<BenchResult> results;
   for (size_t i = 0; i < runners.size(); ++i) {
-    const double pairs = Pairs(calls[i]);
+    const double pairs = runners[i]->pairs();
     BenchResult result{};
     result.milliseconds = Median(samples[i]);
     result.mhz = Median(clocks[i]);

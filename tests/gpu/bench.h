@@ -3,6 +3,7 @@
 #define TAMIS_TESTS_GPU_BENCH_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct BenchCall {
   float softcap = 0.0f;
   bool sink_logits = false;
   bool bias = false;  ///< one for all heads
+  /// Lists: each block of 128 x 128 below the diagonal with this chance, a list for each head, and
+  /// the diagonal. One causal sequence. Unset: dense.
+  std::optional<double> density = {};
 };
 
 struct BenchOptions {
@@ -34,9 +38,9 @@ struct BenchOptions {
 
 struct BenchResult {
   double milliseconds;  ///< of one call: the median of `repeats` bursts
-  double teraflops;     ///< per second, 4 * head_dim for each pair that the mask allows
+  double teraflops;     ///< per second, 4 * head_dim for each pair visited
   double mhz;           ///< SM clock right after the bursts
-  double cycles;        ///< SM cycles for each 64 x 64 scores that the mask allows
+  double cycles;        ///< SM cycles for each 64 x 64 scores visited
 };
 
 /// Times the calls in bursts that take turns, in an order that rotates, so that all meet the same

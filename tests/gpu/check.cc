@@ -9,7 +9,7 @@
 #include <functional>
 #include <future>
 #include <memory>
-#include <set>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,7 +18,10 @@
 #include "attention/cuda/error.cuh"
 #include "attention/problem.h"
 #include "attention/sequence_view.h"
+#include "gpu/cases.h"
+#include "gpu/device_index.h"
 #include "gpu/device_problem.h"
+#include "gpu/graph_check.h"
 #include "tamis/attention.h"
 #include "tamis/error.h"
 
@@ -26,217 +29,10 @@ namespace tamis::gpu_testing {
 namespace {
 
 using namespace attention_testing;
-using enum Causality;
-
-struct Case {
-  std::string name;
-  ProblemOptions options;
-};
-
-/// One call of every kind, at sizes that leave partial tiles everywhere.
-std::vector<Case> Kinds() {
-  std::vector<Case> cases = {
-      {"one tile", {.query_tokens = 128, .key_tokens = 128}},
-      {"causal", {.query_tokens = 300, .key_tokens = 300}},
-      {"long causal", {.q_heads = 2, .kv_heads = 1, .query_tokens = 1500, .key_tokens = 1500}},
-      {"many tiles",
-       {.batch = 3, .q_heads = 16, .kv_heads = 4, .query_tokens = 640, .key_tokens = 640}},
-      {"bidirectional",
-       {.query_tokens = 257, .key_tokens = 640, .mask = {.causality = kBidirectional}}},
-      {"bidirectional tail",
-       {.query_tokens = 150, .key_tokens = 333, .mask = {.causality = kBidirectional}}},
-      {"chunk", {.query_tokens = 70, .key_tokens = 533}},
-      {"more queries than keys", {.query_tokens = 450, .key_tokens = 40}},
-      {"one of each", {.query_tokens = 1, .key_tokens = 1}},
-      {"no keys", {.query_tokens = 3, .key_tokens = 0}},
-      {"no queries", {.query_tokens = 0, .key_tokens = 3}},
-      {"heads first",
-       {.batch = 2, .query_tokens = 130, .key_tokens = 150, .layout = Layout::kHeadsTokens}},
-      {"group of 1", {.q_heads = 3, .kv_heads = 3, .query_tokens = 20, .key_tokens = 150}},
-      {"group of 6", {.q_heads = 6, .kv_heads = 1, .query_tokens = 20, .key_tokens = 150}},
-      {"ragged",
-       {.batch = 5,
-        .query_lengths = {5, 0, 370, 1, 200},
-        .key_lengths = {350, 9, 370, 1, 0},
-        .packed_keys = true}},
-      {"key lengths", {.batch = 3, .query_tokens = 170, .key_lengths = {600, 0, 33}}},
-      {"query starts",
-       {.batch = 3,
-        .query_tokens = 340,
-        .key_lengths = {500, 460, 10},
-        .query_starts = {12, 200, -30}}},
-      {"block causal",
-       {.query_tokens = 350,
-        .key_tokens = 500,
-        .mask = {.causality = kBlockCausal, .causal_block = 32}}},
-      {"block causal before zero",
-       {.query_tokens = 190,
-        .key_tokens = 50,
-        .mask = {.causality = kBlockCausal, .causal_block = 12}}},
-      {"scale", {.query_tokens = 300, .key_tokens = 300, .softmax_scale = 0.37f}},
-      {"structured", {.query_tokens = 900, .key_tokens = 900, .values = Values::kStructured}},
-      {"integers", {.query_tokens = 300, .key_tokens = 300, .values = Values::kIntegers}},
-      // Scores hundreds of octaves apart: references go stale and probabilities overflow.
-      {"jumps", {.query_tokens = 900, .key_tokens = 900, .softmax_scale = 3.0f}},
-      {"jumps, bidirectional",
-       {.query_tokens = 300,
-        .key_tokens = 1900,
-        .mask = {.causality = kBidirectional},
-        .softmax_scale = 20.0f}},
-  };
-  return cases;
-}
-
-/// What only the general kernels run, and paged K and V under both kinds of kernel.
-std::vector<Case> GeneralKinds() {
-  std::vector<Case> cases = {
-      {"window", {.query_tokens = 700, .key_tokens = 700, .mask = {.window_left = 150}}},
-      {"window of 0", {.query_tokens = 300, .key_tokens = 300, .mask = {.window_left = 0}}},
-      {"window, sinks, softcap",
-       {.query_tokens = 900,
-        .key_tokens = 900,
-        .mask = {.window_left = 200, .sink_tokens = 5},
-        .softcap = 3.0f}},
-      {"window to the right, sinks",
-       {.query_tokens = 600,
-        .key_tokens = 700,
-        .mask = {.causality = kBidirectional,
-                 .window_left = 100,
-                 .window_right = 60,
-                 .sink_tokens = 140}}},
-      {"window past the keys",
-       {.batch = 2,
-        .query_tokens = 400,
-        .key_lengths = {300, 250},
-        .query_starts = {200, -50},
-        .mask = {.window_left = 90, .window_right = 3, .sink_tokens = 2}}},
-      {"window, ragged",
-       {.batch = 4,
-        .query_lengths = {5, 570, 1, 200},
-        .key_lengths = {350, 570, 1, 0},
-        .packed_keys = true,
-        .mask = {.window_left = 128, .sink_tokens = 4}}},
-      {"softcap", {.query_tokens = 300, .key_tokens = 300, .softcap = 30.0f}},
-      {"softcap, bidirectional tail",
-       {.query_tokens = 150,
-        .key_tokens = 333,
-        .mask = {.causality = kBidirectional},
-        .softcap = 1.5f}},
-      {"keep mask", {.query_tokens = 257, .key_tokens = 300, .keep_probability = 0.5}},
-      {"sparse keep mask", {.query_tokens = 257, .key_tokens = 600, .keep_probability = 0.004}},
-      {"bias", {.query_tokens = 257, .key_tokens = 300, .bias = true}},
-      {"mask, bias, group of 4",
-       {.batch = 2,
-        .q_heads = 8,
-        .kv_heads = 2,
-        .query_tokens = 200,
-        .key_lengths = {333, 210},
-        .keep_probability = 0.7,
-        .bias = true}},
-      {"sink logits", {.query_tokens = 300, .key_tokens = 300, .sink_logits = true}},
-      {"sink logits, rows that see nothing",
-       {.query_tokens = 450, .key_tokens = 40, .sink_logits = true}},
-      {"positions",
-       {.batch = 3, .query_tokens = 330, .key_lengths = {500, 330, 410}, .key_positions = true}},
-      {"positions, window, sinks",
-       {.batch = 2,
-        .query_tokens = 500,
-        .key_tokens = 500,
-        .key_positions = true,
-        .mask = {.window_left = 170, .sink_tokens = 9}}},
-      {"positions, packed, block causal",
-       {.batch = 2,
-        .query_lengths = {200, 150},
-        .key_lengths = {350, 150},
-        .packed_keys = true,
-        .key_positions = true,
-        .mask = {.causality = kBlockCausal, .causal_block = 24}}},
-      {"everything",
-       {.batch = 3,
-        .q_heads = 6,
-        .kv_heads = 2,
-        .query_lengths = {370, 0, 130},
-        .key_lengths = {470, 30, 200},
-        .page_size = 24,
-        .key_positions = true,
-        .mask = {.window_left = 190, .sink_tokens = 20},
-        .keep_probability = 0.9,
-        .bias = true,
-        .sink_logits = true,
-        .softmax_scale = 0.2f,
-        .softcap = 4.0f}},
-      {"jumps, window",
-       {.query_tokens = 900,
-        .key_tokens = 900,
-        .mask = {.window_left = 500, .sink_tokens = 130},
-        .softmax_scale = 3.0f}},
-      {"jumps, softcap",
-       {.query_tokens = 900, .key_tokens = 900, .softmax_scale = 20.0f, .softcap = 300.0f}},
-      {"jumps, sink logits",
-       {.query_tokens = 300,
-        .key_tokens = 1900,
-        .mask = {.causality = kBidirectional},
-        .sink_logits = true,
-        .softmax_scale = 20.0f}},
-      {"pages, heads first",
-       {.query_tokens = 300, .key_tokens = 420, .layout = Layout::kHeadsTokens, .page_size = 64}},
-      {"pages, jumps",
-       {.query_tokens = 300, .key_tokens = 900, .page_size = 32, .softmax_scale = 3.0f}},
-      {"pages, no keys", {.query_tokens = 3, .key_tokens = 0, .page_size = 16}},
-  };
-  for (const int32_t page_size : {8, 16, 24, 32, 64, 96, 128, 256, 1024}) {
-    cases.push_back({fmt::format("pages of {}, ragged", page_size),
-                     {.batch = 5,
-                      .query_lengths = {5, 0, 370, 1, 200},
-                      .key_lengths = {350, 9, 400, 1, 0},
-                      .page_size = page_size}});
-    cases.push_back({fmt::format("pages of {}, window", page_size),
-                     {.batch = 2,
-                      .query_tokens = 300,
-                      .key_lengths = {350, 333},
-                      .page_size = page_size,
-                      .mask = {.window_left = 77, .sink_tokens = 3}}});
-  }
-  return cases;
-}
 
 std::vector<Case> Cases(uint64_t seed, bool quick) {
-  std::vector<Case> cases;
-  std::vector<Case> kinds = Kinds();
-  for (const Case& c : GeneralKinds()) kinds.push_back(c);
-  const auto add = [&](DType dtype, int32_t head_dim, int32_t value_head_dim, Case kind) {
-    kind.options.dtype = kind.options.kv_dtype = dtype;
-    kind.options.head_dim = head_dim;
-    kind.options.value_head_dim = value_head_dim;
-    cases.push_back(std::move(kind));
-  };
-  const std::set<std::string> quick_kinds = {
-      "causal", "ragged", "jumps", "pages of 24, ragged", "everything", "window, sinks, softcap"};
-  for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    for (const int32_t head_dim : {128, 64, 256}) {
-      for (const Case& kind : kinds) {
-        if (!quick || quick_kinds.contains(kind.name)) add(dtype, head_dim, 0, kind);
-      }
-    }
-  }
-  if (!quick) {
-    for (const auto& [d, v] : {std::pair{8, 8},
-                               {40, 40},
-                               {96, 96},
-                               {72, 128},
-                               {64, 24},
-                               {192, 128},
-                               {136, 256},
-                               {256, 40},
-                               {160, 160}}) {
-      for (const Case& kind : kinds) {
-        const bool taken = kind.name == "ragged" || kind.name == "everything" ||
-                           kind.name == "mask, bias, group of 4" || kind.name == "window" ||
-                           kind.name == "pages of 16, ragged";
-        if (taken) add(DType::kBF16, d, v, kind);
-      }
-    }
-  }
+  std::vector<Case> cases = DenseCases(quick);
+  for (Case& c : ListCases(quick)) cases.push_back(std::move(c));
   for (size_t i = 0; i < cases.size(); ++i) {
     Case& c = cases[i];
     c.options.seed = seed + i;
@@ -292,24 +88,39 @@ Bounds BoundsOf(const Problem& problem) {
   return {(2 * score + ulp) * v + 1e-30, 2 * score + 0x1p-20};
 }
 
-/// Two runs on fresh poison; the outputs are left in the problem. Returns what is wrong.
-std::string RunOnDevice(Problem& problem) {
-  DeviceProblem device(problem);
+/// Runs on fresh poison; leaves the outputs in the problem and returns their bytes.
+std::vector<char> RunOnce(DeviceProblem& device, const TileIndex* index) {
   ExecutionContext context;
   context.device = Device::kCuda;
   const AttentionArguments arguments = device.arguments();
-  const AttentionPlan plan = PlanAttention(arguments, nullptr, {}, context);
+  const AttentionPlan plan =
+      PlanAttention(arguments, index == nullptr ? nullptr : &index->shape, {}, context);
   void* workspace = nullptr;
   cuda::CheckCuda(cudaMalloc(&workspace, plan.workspace_bytes), "allocating the workspace");
-  std::vector<char> first;
-  for (int run = 0; run < 2; ++run) {
-    device.Poison();
-    RunAttention(plan, arguments, nullptr, {}, workspace, context);
-    device.Fetch();
-    if (run == 0) first = device.OutputBytes();
-  }
+  device.Poison();
+  RunAttention(plan, arguments, index, {}, workspace, context);
+  device.Fetch();
   cudaFree(workspace);
-  return first == device.OutputBytes() ? "" : "runs differ";
+  return device.OutputBytes();
+}
+
+/// A full index promises the bits of the dense call where the two share tiles of 128x128.
+bool PromisesDenseBits(const Case& c) {
+  return c.index && c.index->kind == IndexOptions::Kind::kFull && c.index->query_block == 128 &&
+         c.options.head_dim > 64;
+}
+
+/// Returns what is wrong.
+std::string RunOnDevice(const Case& c, Problem& problem, const TileIndexStorage* storage) {
+  DeviceProblem device(problem);
+  std::optional<DeviceIndex> index;
+  if (storage != nullptr) index.emplace(*storage);
+  const TileIndex* view = index ? &index->view() : nullptr;
+  const bool dense_bits = PromisesDenseBits(c);
+  const std::vector<char> dense = dense_bits ? RunOnce(device, nullptr) : std::vector<char>();
+  const std::vector<char> first = RunOnce(device, view);
+  if (first != RunOnce(device, view)) return "runs differ";
+  return dense_bits && first != dense ? "a full index differs from dense" : "";
 }
 
 std::string Judge(const Problem& problem, const ReferenceResult& reference, std::string& detail) {
@@ -353,30 +164,86 @@ int CheckRefusals() {
   return failures;
 }
 
+/// What dense calls run and lists do not, and parts of an index that only a call reveals.
+int CheckIndexRefusals() {
+  const std::vector<std::pair<const char*, std::function<void(ProblemOptions&)>>> refused = {
+      {"head dim 256", [](ProblemOptions& o) { o.head_dim = 256; }},
+      {"pages", [](ProblemOptions& o) { o.page_size = 16; }},
+      {"window", [](ProblemOptions& o) { o.mask.window_left = 5; }},
+      {"softcap", [](ProblemOptions& o) { o.softcap = 5.0f; }},
+      {"keep mask", [](ProblemOptions& o) { o.keep_probability = 0.5; }},
+      {"bias", [](ProblemOptions& o) { o.bias = true; }},
+      {"sink logits", [](ProblemOptions& o) { o.sink_logits = true; }},
+      {"positions", [](ProblemOptions& o) { o.key_positions = true; }},
+  };
+  int refusal_failures = 0;
+  for (const auto& [name, change] : refused) {
+    ProblemOptions options{.dtype = DType::kBF16, .kv_dtype = DType::kBF16};
+    change(options);
+    Problem dense(options);
+    dense.arguments.counts = nullptr;
+    dense.arguments.executed = nullptr;
+    const TileIndexStorage full = TileIndexStorage::Full(dense.arguments);
+    ExecutionContext context;
+    context.device = Device::kCuda;
+    try {
+      PlanAttention(dense.arguments, &full.shape(), {}, context);
+      fmt::print("FAIL lists with {} were not refused\n", name);
+      ++refusal_failures;
+    } catch (const Error& error) {
+    }
+  }
+  Problem problem({.dtype = DType::kBF16, .kv_dtype = DType::kBF16});
+  const TileIndexStorage storage = TileIndexStorage::Full(problem.arguments);
+  const int64_t offsets[] = {0};
+  int failures = refusal_failures;
+  for (const bool windows : {false, true}) {
+    TileIndex index = storage.view();
+    (windows ? index.window_offsets : index.column_offsets) = offsets;
+    try {
+      DeviceProblem device(problem);
+      RunOnce(device, &index);
+      fmt::print("FAIL {} of an index were not refused\n", windows ? "windows" : "columns");
+      ++failures;
+    } catch (const Error& error) {
+    }
+  }
+  return failures;
+}
+
 }  // namespace
 
 CheckSummary RunChecks(const std::string& filter, uint64_t seed, bool quick) {
   struct Pending {
     Case c;
     std::unique_ptr<Problem> problem;
+    std::unique_ptr<TileIndexStorage> index;
     std::future<ReferenceResult> reference;
   };
   std::vector<Pending> pending;
   for (const Case& c : Cases(seed, quick)) {
     if (c.name.find(filter) == std::string::npos) continue;
-    pending.push_back({c, std::make_unique<Problem>(c.options), {}});
+    Pending& p = pending.emplace_back();
+    p.c = c;
+    p.problem = std::make_unique<Problem>(c.options);
+    if (!c.index) continue;
+    p.index = std::make_unique<TileIndexStorage>(
+        MakeIndex(p.problem->arguments, *c.index, c.options.seed));
+    const TileIndex view = p.index->view();
+    ValidateAttention(p.problem->arguments, &view, {});
   }
   for (Pending& p : pending) {
-    p.reference = std::async(std::launch::async, [problem = p.problem.get()] {
+    p.reference = std::async(std::launch::async, [problem = p.problem.get(), &index = p.index] {
+      const TileIndex view = index ? index->view() : TileIndex{};
       // A copy of the arguments: the outputs change meanwhile.
-      return ReferenceAttention(WithoutOutputs(problem->arguments), nullptr, {});
+      return ReferenceAttention(WithoutOutputs(problem->arguments), index ? &view : nullptr, {});
     });
   }
   CheckSummary summary;
   for (Pending& p : pending) {
     std::string fault, detail;
     try {
-      fault = RunOnDevice(*p.problem);
+      fault = RunOnDevice(p.c, *p.problem, p.index.get());
       const ReferenceResult reference = p.reference.get();
       const std::string wrong = Judge(*p.problem, reference, detail);
       if (fault.empty()) fault = wrong;
@@ -389,7 +256,12 @@ CheckSummary RunChecks(const std::string& filter, uint64_t seed, bool quick) {
                fault.empty() ? "" : "; ", detail);
     std::fflush(stdout);
   }
-  summary.failures += CheckRefusals();
+  for (const GraphCheck& graph : CheckGraphs(seed)) {
+    ++summary.cases;
+    summary.failures += graph.fault.empty() ? 0 : 1;
+    fmt::print("{} {}: {}\n", graph.fault.empty() ? "ok  " : "FAIL", graph.name, graph.fault);
+  }
+  summary.failures += CheckRefusals() + CheckIndexRefusals();
   return summary;
 }
 

@@ -2,7 +2,8 @@
 //
 //   tamis_gpu check [--quick] [--filter TEXT] [--seed N]
 //   tamis_gpu bench [--lengths N...] [--head-dims N...] [--f16] [--bidirectional] [--sustained]
-//                   [--paged | --ragged | --general]    beside the dense call, taking turns; the
+//                   [--paged | --ragged | --general | --lists]    beside the dense call, taking
+//                   turns; the
 //                                                       last number is the rate over dense's
 //   tamis_gpu once     one shape, from LENGTH and HEAD_DIM of the environment; prints milliseconds
 #include <cuda_runtime_api.h>
@@ -96,6 +97,16 @@ std::vector<BenchCall> GeneralCalls(const BenchCall& dense) {
   return calls;
 }
 
+std::vector<BenchCall> ListCalls(const BenchCall& dense) {
+  std::vector<BenchCall> calls = {dense};
+  for (const double density : {1.0, 0.5, 0.25, 0.1, 0.05}) {
+    calls.push_back(dense);
+    calls.back().name = fmt::format("lists of density {}", density);
+    calls.back().density = density;
+  }
+  return calls;
+}
+
 int Bench(const std::vector<std::string>& words) {
   BenchCall dense{.name = "dense"};
   BenchOptions options;
@@ -120,6 +131,8 @@ int Bench(const std::vector<std::string>& words) {
       others = RaggedCalls;
     } else if (word == "--general") {
       others = GeneralCalls;
+    } else if (word == "--lists") {
+      others = ListCalls;
     } else if (list != nullptr) {
       list->push_back(std::stoi(word));
     } else {

@@ -19,6 +19,9 @@ constexpr int32_t kMaxHeadDim = 256;
 constexpr double kLog2E = 1.44269504088896341;
 /// Rows of the swizzle's period: copies of part of a tile begin at a multiple.
 constexpr int32_t kPeriodRows = 8;
+/// Rows that one copy of a list brings, and one store of O takes: a warpgroup's, a warp's.
+constexpr int32_t kListBoxRows = 64;
+constexpr int32_t kStoreBoxRows = 16;
 /// Of L2, what K and V of the heads at work may fill.
 constexpr double kSectionShare = 0.6;
 
@@ -56,9 +59,13 @@ bool Ragged(const AttentionArguments& a) {
   return a.query_offsets != nullptr || a.key_offsets != nullptr || a.key_lengths != nullptr;
 }
 
-const sm90::Kernel& KernelOf(const AttentionArguments& a) {
+const sm90::Kernel& KernelOf(const AttentionArguments& a, bool lists) {
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
+  if (lists) {
+    if (dim > 64) return bf16 ? sm90::kListsBf16D128 : sm90::kListsF16D128;
+    return bf16 ? sm90::kListsBf16D64 : sm90::kListsF16D64;
+  }
   // At 256 the general kernel runs every call.
   if (dim > 128) return bf16 ? sm90::kGeneralBf16D256 : sm90::kGeneralF16D256;
   if (ChangesScores(a)) {
@@ -139,6 +146,66 @@ sm90::ScoreParams ScoreParamsOf(const AttentionArguments& a, double scale) {
   return scores;
 }
 
+/// What lists do not run and dense calls do.
+void RequireListable(const AttentionArguments& a) {
+  constexpr int32_t kMaxListDim = 128;
+  Require(a.head_dim <= kMaxListDim && a.dim_v() <= kMaxListDim,
+          "the CUDA executor runs a TileIndex with head dims up to {}, not {} and {}", kMaxListDim,
+          a.head_dim, a.dim_v());
+  RequireAbsent(a.paged.page_size != 0, "paged K and V with a TileIndex");
+  RequireAbsent(a.key_positions != nullptr, "key_positions with a TileIndex");
+  RequireAbsent(a.softcap > 0.0f, "softcap with a TileIndex");
+  RequireAbsent(a.mask.window_left >= 0 || a.mask.window_right >= 0, "a window with a TileIndex");
+  RequireAbsent(a.mask.keep != nullptr, "a boolean mask with a TileIndex");
+  RequireAbsent(a.bias.data != nullptr, "a bias with a TileIndex");
+  RequireAbsent(a.sink_logits != nullptr, "sink logits with a TileIndex");
+}
+
+constexpr size_t kCounterBytes = 64;
+
+/// How the rows of an index become tiles of two warpgroups of 64 queries.
+struct ListGeometry {
+  ListGeometry(const AttentionArguments& a, const TileIndexShape& index) {
+    using Second = sm90::ListParams::Second;
+    if (index.query_block == 128) {
+      second = Second::kSameRow;
+    } else {
+      second = index.heads_per_row > 1 ? Second::kNextHead : Second::kNextRow;
+    }
+    head_tiles = second == Second::kNextHead ? (a.group() + 1) / 2 : a.group();
+    const int32_t queries = second == Second::kNextHead ? 64 : 128;
+    unit_tiles = head_tiles * ((a.query_tokens + queries - 1) / queries);
+  }
+  sm90::ListParams::Second second;
+  int32_t head_tiles;
+  int32_t unit_tiles;
+};
+
+void SetLists(const AttentionArguments& a, const TileIndex& index, void* workspace,
+              sm90::ForwardParams& params) {
+  // One thread block sorts a section.
+  constexpr int32_t kSectionTiles = 8192;
+  const TileIndexShape& shape = index.shape;
+  const ListGeometry geometry(a, shape);
+  params.tiles = geometry.unit_tiles * a.batch * a.kv_heads;
+  params.section_units =
+      std::min(params.section_units, std::max(kSectionTiles / geometry.unit_tiles, 1));
+  params.next_tile = static_cast<int32_t*>(workspace);
+  params.lists = {
+      .bitmap = index.bitmap,
+      .counts = index.counts,
+      .head_rows = shape.head_rows(),
+      .row_blocks = shape.query_blocks(),
+      .row_words = shape.row_words(),
+      .query_block = shape.query_block,
+      .key_block = shape.key_block,
+      .heads_per_row = shape.heads_per_row,
+      .second = geometry.second,
+      .head_tiles = geometry.head_tiles,
+      .unit_tiles = geometry.unit_tiles,
+      .order = reinterpret_cast<int32_t*>(static_cast<char*>(workspace) + kCounterBytes)};
+}
+
 }  // namespace
 
 void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
@@ -150,7 +217,7 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
   Require(a.head_dim <= kMaxHeadDim && a.dim_v() <= kMaxHeadDim,
           "the CUDA executor runs head dims up to {}, not {} and {}", kMaxHeadDim, a.head_dim,
           a.dim_v());
-  RequireAbsent(index != nullptr, "a TileIndex");
+  if (index != nullptr) RequireListable(a);
   RequireAbsent(rule.skip_softmax.lambda != nullptr, "skip-softmax");
   RequireAbsent(rule.n_of_m.n != 0, "N:M");
   RequireAbsent(a.counts != nullptr, "counts");
@@ -182,15 +249,24 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
   RequireHopper();
 }
 
-size_t WorkspaceBytes(const AttentionArguments& a) {
+size_t WorkspaceBytes(const AttentionArguments& a, const TileIndexShape* index) {
+  if (index != nullptr) {
+    return kCounterBytes + sizeof(int32_t) *
+                               static_cast<size_t>(ListGeometry(a, *index).unit_tiles) * a.batch *
+                               a.kv_heads;
+  }
   return (Ragged(a) ? 2 + 2 * static_cast<size_t>(a.batch) : 1) * sizeof(int32_t);
 }
 
 std::string PathName() { return "cuda/sm90"; }
 
-void Run(const AttentionArguments& a, void* workspace, void* stream) {
+void Run(const AttentionArguments& a, const TileIndex* index, void* workspace, void* stream) {
+  if (index != nullptr) {
+    RequireAbsent(index->window_offsets != nullptr, "windows of a TileIndex");
+    RequireAbsent(index->column_offsets != nullptr, "columns of a TileIndex");
+  }
   if (a.query_tokens == 0) return;
-  const sm90::Kernel& kernel = KernelOf(a);
+  const sm90::Kernel& kernel = KernelOf(a, index != nullptr);
   Layouts layouts(a);
   const bool has_keys = KeyRows(a) > 0;
   if (!has_keys) {
@@ -198,7 +274,7 @@ void Run(const AttentionArguments& a, void* workspace, void* stream) {
     StandIn(layouts.q, layouts.v);
   }
   sm90::ForwardParams params{};
-  params.box_rows = kernel.tile_keys;
+  params.box_rows = index != nullptr ? kListBoxRows : kernel.tile_keys;
   if (a.paged.page_size != 0 && has_keys) {
     params.page_table = a.paged.page_table;
     params.table_stride = a.paged.table_stride;
@@ -211,9 +287,10 @@ void Run(const AttentionArguments& a, void* workspace, void* stream) {
         static_cast<uint32_t>(((uint64_t{1} << (31 + s)) + page_size - 1) / page_size);
     params.page_shift = s - 1;
   }
-  const sm90::TensorMaps maps = {EncodeTensorMap(layouts.q, kernel.tile_rows),
-                                 EncodeTensorMap(layouts.k, params.box_rows),
-                                 EncodeTensorMap(layouts.v, params.box_rows)};
+  const sm90::TensorMaps maps = {
+      EncodeTensorMap(layouts.q, index != nullptr ? kListBoxRows : kernel.tile_rows),
+      EncodeTensorMap(layouts.k, params.box_rows), EncodeTensorMap(layouts.v, params.box_rows),
+      EncodeTensorMap(layouts.o, kStoreBoxRows)};
   const double scale =
       a.softmax_scale != 0.0f ? a.softmax_scale : 1.0 / std::sqrt(static_cast<double>(a.head_dim));
   params.scores = ScoreParamsOf(a, scale);
@@ -248,7 +325,10 @@ void Run(const AttentionArguments& a, void* workspace, void* stream) {
   // Tiles of one section descend in length: rounds of alternating direction share them out to a few
   // per cent. Else blocks ask for the next tile, which costs a launch to clear the counter.
   auto* const counters = static_cast<int32_t*>(workspace);
-  if (Ragged(a)) {
+  if (index != nullptr) {
+    SetLists(a, *index, workspace, params);
+    CheckCuda(sm90::LaunchListOrder(params, cuda_stream), "ordering the lists");
+  } else if (Ragged(a)) {
     params.next_tile = counters;
     params.first_tiles = counters + 1;
     params.sequence_order = params.first_tiles + a.batch + 1;

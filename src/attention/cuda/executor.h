@@ -14,14 +14,15 @@ void RequireSupported(const AttentionArguments& maxima, const TileIndexShape* in
                       const TileRule& rule);
 
 /// Bytes of device memory that Run needs.
-size_t WorkspaceBytes(const AttentionArguments& maxima);
+size_t WorkspaceBytes(const AttentionArguments& maxima, const TileIndexShape* index);
 
 /// The path that runs, for reports.
 std::string PathName();
 
 /// Enqueues a supported call on `stream` (a cudaStream_t) of the current device. All arrays and
 /// `workspace` lie in device memory. Neither allocates nor waits: can be captured into a graph.
-void Run(const AttentionArguments& arguments, void* workspace, void* stream);
+void Run(const AttentionArguments& arguments, const TileIndex* index, void* workspace,
+         void* stream);
 
 }  // namespace tamis::cuda
 

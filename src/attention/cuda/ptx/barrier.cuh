@@ -59,6 +59,16 @@ __device__ inline void FenceAsyncProxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+/// Lets a kernel that was launched to overlap with this one start.
+__device__ inline void LaunchDependents() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+/// In such a kernel: waits until the one before it has finished and its writes can be read.
+__device__ inline void WaitForLaunchedBefore() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 }  // namespace tamis::cuda::ptx
 
 #endif  // TAMIS_ATTENTION_CUDA_PTX_BARRIER_CUH_

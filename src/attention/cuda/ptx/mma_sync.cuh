@@ -16,6 +16,22 @@ __device__ inline void LoadMatrices(uint32_t (&m)[4], uint32_t address) {
                : "memory");
 }
 
+/// The reverse: each lane holds two elements of row lane / 4 of every matrix.
+__device__ inline void StoreMatrices(uint32_t address, const uint32_t (&m)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address),
+               "r"(m[0]), "r"(m[1]), "r"(m[2]), "r"(m[3])
+               : "memory");
+}
+
+__device__ inline uint4 LoadShared(uint32_t address) {
+  uint4 x;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w)
+               : "r"(address)
+               : "memory");
+  return x;
+}
+
 /// d (m16n8) += a (m16k16) * b (k16n8). The layout of d is that of a warp's share of wgmma's.
 template <typename T>
 __device__ void MmaSync(float* d, const uint32_t (&a)[4], uint32_t b0, uint32_t b1);

@@ -22,6 +22,23 @@ __device__ inline void CopyBox(uint32_t target, const CUtensorMap* map, uint32_t
       : "memory");
 }
 
+/// Copies a box back, of which only what lies inside the tensor is written.
+__device__ inline void StoreBox(const CUtensorMap* map, uint32_t source, int32_t dim, int32_t row,
+                                int32_t head, int32_t batch) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4, %5}], [%1];" ::
+          "l"(map),
+      "r"(source), "r"(dim), "r"(row), "r"(head), "r"(batch)
+      : "memory");
+}
+
+__device__ inline void CommitStores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+
+/// Waits until the committed stores of this thread have read shared memory.
+__device__ inline void WaitStoresRead() {
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+}
+
 }  // namespace tamis::cuda::ptx
 
 #endif  // TAMIS_ATTENTION_CUDA_PTX_TMA_CUH_

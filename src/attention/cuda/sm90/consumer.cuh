@@ -9,14 +9,17 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
+#include "attention/cuda/sm90/dense_walk.cuh"
 #include "attention/cuda/sm90/epilogue.cuh"
-#include "attention/cuda/sm90/mask.cuh"
+#include "attention/cuda/sm90/list_walk.cuh"
 #include "attention/cuda/sm90/mma.cuh"
 #include "attention/cuda/sm90/rescue.cuh"
 #include "attention/cuda/sm90/scores.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/softmax.cuh"
+#include "attention/cuda/sm90/store.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 #include "attention/cuda/sm90/work.cuh"
 
@@ -24,9 +27,13 @@ namespace tamis::cuda::sm90 {
 
 template <class Traits>
 class Consumer {
+  using Walk = std::conditional_t<Traits::kLists, ListWalk<Traits>, DenseWalk<Traits>>;
+
  public:
-  __device__ Consumer(const ForwardParams& params, SharedPlan<Traits>& plan, int32_t group)
+  __device__ Consumer(const ForwardParams& params, const CUtensorMap& o, SharedPlan<Traits>& plan,
+                      int32_t group)
       : params_(params),
+        o_(o),
         plan_(plan),
         group_(group),
         base_(ptx::Opaque(ptx::SharedAddress(&plan))) {}
@@ -64,9 +71,9 @@ class Consumer {
         for (--tile_; tile_ > full_; --tile_) Step<true>(o, s, packed, state);
         for (; tile_ >= 0; --tile_) Step<false>(o, s, packed, state);
       }
-      Release(Barrier(kQueryEmpty, queries_.slot()));
+      if constexpr (!Traits::kStoresOutput) Release(Barrier(kQueryEmpty, queries_.slot()));
+      const Done done = {work_.slot(), queries_.slot()};
       queries_.Advance();
-      const TileWork& done = Work();
       work_.Advance();
       if (!Open()) {
         WaitValues();
@@ -75,7 +82,8 @@ class Consumer {
         PassTurn();
         ptx::WaitBatches<0>();
         ptx::Pin(o);
-        WriteOutput<Traits>(params_, OutputRows(done, group_ * kGroupRows), o, state);
+        Write(done, o, state);
+        if constexpr (Traits::kStoresOutput) ptx::WaitStoresRead();  // before the block may end
         return;
       }
       Seam(done, o, s, packed, state);
@@ -83,22 +91,22 @@ class Consumer {
   }
 
  private:
+  /// Slots of a tile of work whose output is not written yet.
+  struct Done {
+    uint32_t work, query;
+  };
+
   /// Waits for the next tile's Q and work; false where there is none. Sets where the walk of this
   /// warpgroup over the tiles of keys begins and where it needs no mask any more.
   __device__ bool Open() {
     ptx::Wait(Barrier(kQueryFull, queries_.slot()), queries_.phase());
-    const TileWork& work = Work();
-    if (work.sequence < 0) return false;
-    const int32_t row = work.first_query + group_ * kGroupRows;
+    if (Work().sequence < 0) return false;
     if constexpr (Traits::kGeneral) {
       tile_ = plan_.walk[work_.slot()].first;
-      FindVisible(work, row);
-      return true;
+      FindVisible(Work(), Walk::FirstRow(plan_, work_.slot(), group_));
+    } else {
+      Walk::Open(params_, plan_, work_.slot(), group_, tile_, full_);
     }
-    tile_ = FirstKeyTile(
-        params_, work, Traits::kPingPong ? work.first_query + Traits::kTileRows : row + kGroupRows,
-        Traits::kTileKeys);
-    full_ = (max(LastKey(params_, work, row), -1) + 1) / Traits::kTileKeys - 1;
     return true;
   }
 
@@ -126,10 +134,7 @@ class Consumer {
       // Uniform over the warp; the branch also keeps the wait for the values behind the softmax.
       rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
       if (rebased) {
-        const uint32_t warp_row = group_ * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16;
-        RecomputeScores<Traits>(s,
-                                base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
-                                    warp_row * ptx::kSwizzleRowBytes,
+        RecomputeScores<Traits>(s, WarpQuery(queries_.slot()),
                                 base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes);
         Prepare<false>(s);
         factor = Rebase(s, Scale(), state);
@@ -145,11 +150,10 @@ class Consumer {
     PackScores<Traits>(s, packed);
   }
 
-  /// The first tile of keys of a new tile of work, beside the last values of `done`, and the step
-  /// after it, whose scores are computed under the writing of `done`'s output.
-  __device__ void Seam(const TileWork& done, float (&o)[Traits::kOutputs],
-                       float (&s)[Traits::kScores], uint32_t (&packed)[Traits::kPacked],
-                       RowState& state) {
+  /// The first tile of keys of a new tile of work, beside the last values of `done`, whose output
+  /// is written before the next step.
+  __device__ void Seam(const Done& done, float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
+                       uint32_t (&packed)[Traits::kPacked], RowState& state) {
     const int32_t skipped = SkipKeys();
     StartStep(o, s, packed);
     const RowState done_state = state;
@@ -157,35 +161,29 @@ class Consumer {
     FirstSoftmax(s, state);
     ReleaseKeys();
     if constexpr (!Traits::kGeneral) FinishValues(o, packed);
-    const OutputRows target(done, group_ * kGroupRows);
-    if constexpr (!Traits::kDeferOutput) WriteOutput<Traits>(params_, target, o, done_state);
+    Write(done, o, done_state);
+    // Before ClearTail: the only values of this tile may come after the Q that waits for this.
+    ReleaseStored(done);
     SkipValues(skipped);
     ClearTail();
     PackScores<Traits>(s, packed);
-    if constexpr (!Traits::kDeferOutput) {
-      Clear(o);
-      return;
-    }
-    if (!NextTile()) {
-      WriteOutput<Traits>(params_, target, o, done_state);
-      Clear(o);
-      return;
-    }
-    WaitKeys();
-    TakeTurn();
-    IssueScores<Traits>(s, QueryTile(), KeyTile());
-    PassTurn();
-    WriteOutput<Traits>(params_, target, o, done_state);
     Clear(o);
-    WaitValues();
-    IssueValues<Traits>(o, packed, ValueTile());
-    ptx::WaitBatches<1>();
-    ptx::Pin(s);
-    if (MustMask()) {
-      FinishStep<true>(o, s, packed, state);
+  }
+
+  __device__ void Write(const Done& done, float (&o)[Traits::kOutputs], const RowState& state) {
+    const OutputRows target = Walk::Output(plan_, done.work, group_);
+    if constexpr (Traits::kStoresOutput) {
+      StoreOutput<Traits>(params_, o_, target, o, state, WarpQuery(done.query));
     } else {
-      FinishStep<false>(o, s, packed, state);
+      WriteOutput<Traits>(params_, target, o, state);
     }
+  }
+
+  /// Gives the producer the stage of Q through which the output of `done` went.
+  __device__ void ReleaseStored(const Done& done) const {
+    if constexpr (!Traits::kStoresOutput) return;
+    ptx::WaitStoresRead();
+    Release(Barrier(kQueryEmpty, done.query));
   }
 
   /// Issues both products of a step and waits for the scores.
@@ -237,10 +235,10 @@ class Consumer {
   __device__ void Mask(float (&s)[Traits::kScores]) const {
     const TileWork& work = Work();
     const int32_t row =
-        work.first_query + group_ * kGroupRows +
+        Walk::FirstRow(plan_, work_.slot(), group_) +
         static_cast<int32_t>(threadIdx.x % kWarpgroup / 32 * 16 + threadIdx.x % 32 / 4);
     const int32_t last_key[2] = {LastKey(params_, work, row), LastKey(params_, work, row + 8)};
-    MaskScores(s, tile_ * Traits::kTileKeys, last_key);
+    Walk::Mask(s, plan_, keys_.slot(), group_, tile_, last_key);
   }
 
   /// Goes on to the next tile of the walk; false at its end.
@@ -292,8 +290,7 @@ class Consumer {
 
   /// Passes over tiles that other warpgroups of the block visit and this one does not see.
   __device__ int32_t SkipKeys() {
-    // Turns are counted, and a band has gaps: all visit the same tiles.
-    if constexpr (Traits::kPingPong || Traits::kGeneral) return 0;
+    if constexpr (!Traits::kSkipsTiles) return 0;
     const TileWork& work = Work();
     const int32_t skipped =
         FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, Traits::kTileKeys) -
@@ -316,15 +313,26 @@ class Consumer {
   /// meet probabilities of zero, but may hold NaN. Every warpgroup writes the same zeros.
   __device__ void ClearTail() {
     if (!params_.foreign_tail) return;
-    const int32_t rows = Work().keys - tile_ * Traits::kTileKeys;
-    if (rows >= Traits::kTileKeys) return;
+    constexpr int32_t kBoxRows = Traits::kTileKeys / Walk::kBoxes;
+    const TileWork& work = Work();
+    bool any = false;
+#pragma unroll
+    for (int box = 0; box < Walk::kBoxes; ++box) {
+      any |= work.keys - Walk::BoxKey(plan_, work_.slot(), tile_, box) < kBoxRows;
+    }
+    if (!any) return;
     WaitValues();
-    const uint32_t begin = max(rows, 0) * ptx::kSwizzleRowBytes;
-    for (int block = 0; block < Traits::kDimBlocks; ++block) {
-      unsigned char* v = plan_.v[values_.slot()] + block * Traits::kKeyBlockBytes;
-      for (uint32_t at = begin + threadIdx.x % kWarpgroup * 16; at < Traits::kKeyBlockBytes;
-           at += kWarpgroup * 16) {
-        *reinterpret_cast<uint4*>(v + at) = {0, 0, 0, 0};
+#pragma unroll
+    for (int box = 0; box < Walk::kBoxes; ++box) {
+      const int32_t rows =
+          min(max(work.keys - Walk::BoxKey(plan_, work_.slot(), tile_, box), 0), kBoxRows);
+      const uint32_t begin = (box * kBoxRows + rows) * ptx::kSwizzleRowBytes;
+      const uint32_t end = (box + 1) * kBoxRows * ptx::kSwizzleRowBytes;
+      for (int block = 0; block < Traits::kDimBlocks; ++block) {
+        unsigned char* v = plan_.v[values_.slot()] + block * Traits::kKeyBlockBytes;
+        for (uint32_t at = begin + threadIdx.x % kWarpgroup * 16; at < end; at += kWarpgroup * 16) {
+          *reinterpret_cast<uint4*>(v + at) = {0, 0, 0, 0};
+        }
       }
     }
     ptx::FenceAsyncProxy();
@@ -360,6 +368,13 @@ class Consumer {
   }
   __device__ const TileWork& Work() const { return plan_.work[work_.slot()]; }
 
+  /// This warp's rows in a stage of Q.
+  __device__ uint32_t WarpQuery(uint32_t slot) const {
+    const uint32_t warp_row = group_ * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16;
+    return base_ + offsetof(Plan, q) + slot * Traits::kQueryBytes +
+           warp_row * ptx::kSwizzleRowBytes;
+  }
+
   /// Lower descriptor words of this warpgroup's rows of Q and of the tiles at hand.
   __device__ uint32_t QueryTile() const {
     return ptx::DescriptorLow(base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
@@ -392,6 +407,7 @@ class Consumer {
   }
 
   const ForwardParams& params_;
+  const CUtensorMap& o_;
   SharedPlan<Traits>& plan_;
   const uint32_t group_;
   const uint32_t base_;  ///< of the plan; taken once: the compiler would derive it in every step

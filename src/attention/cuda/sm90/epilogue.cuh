@@ -41,15 +41,16 @@ __device__ inline void JoinSink(float logit_log2, float& reference, float& sum) 
   reference = larger;
 }
 
-/// Rows that kept nothing get zeros and -inf.
+/// Writes the LSE of a thread's two rows, where wanted; returns what their outputs must be
+/// multiplied by. Rows that kept nothing get zeros and -inf.
 template <class Traits>
-__device__ inline void WriteOutput(const ForwardParams& params, const OutputRows& target,
-                                   float (&o)[Traits::kOutputs], const RowState& state) {
+__device__ inline float2 WriteLse(const ForwardParams& params, const OutputRows& target,
+                                  const RowState& state) {
   constexpr float kLn2 = 0.693147180559945309f;
   [[maybe_unused]] constexpr float kLog2E = 1.44269504088896341f;
   const int32_t lane = static_cast<int32_t>(threadIdx.x) & 31;
   const int32_t first = (static_cast<int32_t>(threadIdx.x) % kWarpgroup) / 32 * 16 + lane / 4;
-  const int64_t o_batch = params.query_offsets != nullptr ? 0 : target.sequence;
+  float inverse[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     float sum = QuadSum(state.sum[r]);
@@ -60,17 +61,34 @@ __device__ inline void WriteOutput(const ForwardParams& params, const OutputRows
       }
     }
     // Outputs are measured against the reference of the scores.
-    const float inverse =
-        sum == 0.0f ? 0.0f
-                    : (Traits::kGeneral ? ptx::Exp2(state.reference[r] - reference) : 1.0f) / sum;
+    inverse[r] = sum == 0.0f
+                     ? 0.0f
+                     : (Traits::kGeneral ? ptx::Exp2(state.reference[r] - reference) : 1.0f) / sum;
     const int32_t row = first + 8 * r;
-    const bool exists = row < target.rows;
-    if (exists && params.lse != nullptr && (lane & 3) == 0) {
-      params.lse[o_batch * params.lse_stride.batch +
-                 int64_t{target.row + row} * params.lse_stride.row +
-                 target.q_head * params.lse_stride.head] =
+    if (row < target.rows && params.lse != nullptr && (lane & 3) == 0) {
+      const int64_t batch = params.query_offsets != nullptr ? 0 : target.sequence;
+      params
+          .lse[batch * params.lse_stride.batch + int64_t{target.row + row} * params.lse_stride.row +
+               target.q_head * params.lse_stride.head] =
           sum == 0.0f ? -INFINITY : (reference + log2f(sum)) * kLn2;
     }
+  }
+  return {inverse[0], inverse[1]};
+}
+
+/// Writes O and LSE.
+template <class Traits>
+__device__ inline void WriteOutput(const ForwardParams& params, const OutputRows& target,
+                                   float (&o)[Traits::kOutputs], const RowState& state) {
+  const int32_t lane = static_cast<int32_t>(threadIdx.x) & 31;
+  const int32_t first = (static_cast<int32_t>(threadIdx.x) % kWarpgroup) / 32 * 16 + lane / 4;
+  const int64_t o_batch = params.query_offsets != nullptr ? 0 : target.sequence;
+  const float2 inverses = WriteLse<Traits>(params, target, state);
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    const float inverse = r == 0 ? inverses.x : inverses.y;
+    const int32_t row = first + 8 * r;
+    const bool exists = row < target.rows;
     auto* out = static_cast<uint16_t*>(params.o) + o_batch * params.o_stride.batch +
                 int64_t{target.row + row} * params.o_stride.row +
                 target.q_head * params.o_stride.head;

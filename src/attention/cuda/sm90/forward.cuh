@@ -8,6 +8,9 @@
 
 #include "attention/cuda/sm90/consumer.cuh"
 #include "attention/cuda/sm90/launch.cuh"
+#include "attention/cuda/sm90/list_load.cuh"
+#include "attention/cuda/sm90/list_plan.cuh"
+#include "attention/cuda/sm90/list_traits.cuh"
 #include "attention/cuda/sm90/load.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/traits.cuh"
@@ -17,7 +20,8 @@ namespace tamis::cuda::sm90 {
 template <class Traits, class Rows>
 __global__ void __launch_bounds__(Traits::kThreads, 1)
     Forward(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k,
-            const __grid_constant__ CUtensorMap v, const __grid_constant__ ForwardParams params) {
+            const __grid_constant__ CUtensorMap v, const __grid_constant__ CUtensorMap o,
+            const __grid_constant__ ForwardParams params) {
   extern __shared__ __align__(1024) unsigned char shared[];
   auto& plan = *reinterpret_cast<SharedPlan<Traits>*>(shared);
   const int32_t group = __shfl_sync(0xffffffffu, static_cast<int32_t>(threadIdx.x) / kWarpgroup, 0);
@@ -31,10 +35,15 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
   __syncthreads();
   if (group == 0) {
     ptx::LowerRegisters<Traits::kProducerRegisters>();
-    if (threadIdx.x < 32 && Rows::Produces()) Producer<Traits, Rows>(params, q, k, v, plan).Run();
+    if constexpr (Traits::kLists) {
+      if (threadIdx.x / 32 == 1) Planner<Traits>(params, plan).Run();
+      if (threadIdx.x < 32 && ptx::ElectLane()) Loader<Traits>(params, q, k, v, plan).Run();
+    } else {
+      if (threadIdx.x < 32 && Rows::Produces()) Producer<Traits, Rows>(params, q, k, v, plan).Run();
+    }
   } else {
     ptx::RaiseRegisters<Traits::kConsumerRegisters>();
-    Consumer<Traits>(params, plan, group - 1).Run();
+    Consumer<Traits>(params, o, plan, group - 1).Run();
   }
 }
 
@@ -47,8 +56,18 @@ cudaError_t Launch(const TensorMaps& maps, const ForwardParams& params, int32_t 
   const cudaError_t error =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
   if (error != cudaSuccess) return error;
-  kernel<<<blocks, Traits::kThreads, kBytes, stream>>>(maps.q, maps.k, maps.v, params);
-  return cudaGetLastError();
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(blocks);
+  config.blockDim = dim3(Traits::kThreads);
+  config.dynamicSmemBytes = kBytes;
+  config.stream = stream;
+  // Lists start under the kernel that orders them; other calls wait for whatever comes before.
+  config.attrs = &overlap;
+  config.numAttrs = Traits::kLists ? 1 : 0;
+  return cudaLaunchKernelEx(&config, kernel, maps.q, maps.k, maps.v, maps.o, params);
 }
 
 /// Defines the launcher of one instantiation; see launch.cuh. Paged K and V take a kernel of their
@@ -56,9 +75,13 @@ cudaError_t Launch(const TensorMaps& maps, const ForwardParams& params, int32_t 
 template <class Traits>
 cudaError_t LaunchForward(const TensorMaps& maps, const ForwardParams& params, int32_t blocks,
                           cudaStream_t stream) {
-  return params.page_table != nullptr
-             ? Launch<Traits, PagedRows<Traits>>(maps, params, blocks, stream)
-             : Launch<Traits, ContiguousRows<Traits>>(maps, params, blocks, stream);
+  if constexpr (Traits::kLists) {
+    return Launch<Traits, void>(maps, params, blocks, stream);
+  } else {
+    return params.page_table != nullptr
+               ? Launch<Traits, PagedRows<Traits>>(maps, params, blocks, stream)
+               : Launch<Traits, ContiguousRows<Traits>>(maps, params, blocks, stream);
+  }
 }
 
 }  // namespace tamis::cuda::sm90

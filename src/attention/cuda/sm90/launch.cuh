@@ -13,6 +13,7 @@ namespace tamis::cuda::sm90 {
 
 struct TensorMaps {
   CUtensorMap q, k, v;
+  CUtensorMap o;  ///< boxes of 16 rows
 };
 
 /// One instantiation: its tile and how to start it on `blocks` persistent blocks.
@@ -32,6 +33,11 @@ extern const Kernel kForwardBf16D64, kForwardBf16D128, kForwardF16D64, kForwardF
 /// Everything (see ScoreParams).
 extern const Kernel kGeneralBf16D64, kGeneralBf16D128, kGeneralBf16D256;
 extern const Kernel kGeneralF16D64, kGeneralF16D128, kGeneralF16D256;
+/// The lists of a TileIndex under causality and lengths, with copies of 64 rows.
+extern const Kernel kListsBf16D64, kListsBf16D128, kListsF16D64, kListsF16D128;
+
+/// Clears the tile counter and fills `params.lists.order`.
+cudaError_t LaunchListOrder(const ForwardParams& params, cudaStream_t stream);
 
 }  // namespace tamis::cuda::sm90
 

@@ -25,6 +25,22 @@ struct ScoreParams {
   float bias_scale, softmax_scale;
 };
 
+/// A TileIndex as the kernel reads it, and how its rows become tiles of work.
+struct ListParams {
+  const uint32_t* bitmap;
+  const int32_t* counts;
+  int32_t head_rows, row_blocks, row_words;  ///< of the index: rows of a sequence, of a head; words
+  int32_t query_block, key_block, heads_per_row;
+
+  /// What a tile's second warpgroup takes: the next 64 queries of the same index row, or where
+  /// query blocks have 64 queries the next head of a shared row, else the next row.
+  enum class Second : uint8_t { kSameRow, kNextHead, kNextRow } second;
+  int32_t head_tiles;  ///< tiles of a KV head beside each other: its query heads, or pairs of them
+  int32_t unit_tiles;  ///< tiles of a KV head
+  /// [tiles] in sections as in ForwardParams, inside a section the longest first.
+  int32_t* order;
+};
+
 /// Everything but the tensor maps. Arrays lie in device memory.
 struct ForwardParams {
   void* o;
@@ -64,6 +80,7 @@ struct ForwardParams {
   int32_t box_rows;  ///< rows of K and V that one copy brings: part of a page and of a tile
 
   ScoreParams scores;
+  ListParams lists;  ///< read by kernels that walk lists
 };
 
 }  // namespace tamis::cuda::sm90

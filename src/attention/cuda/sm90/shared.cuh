@@ -33,6 +33,8 @@ struct SharedPlan {
   /// Of the rows of the tile at hand. A warp writes and reads those of its own rows alone.
   VisibleKeys visible[Traits::kGeneral ? Traits::kTileRows : 1];
   TileRange open[Traits::kGeneral ? 4 * Traits::kConsumers : 1];  ///< by warp; no mask needed
+
+  typename Traits::ListState lists;
 };
 
 /// Named barriers. 0 is __syncthreads.
@@ -75,6 +77,7 @@ __device__ void InitBarriers(SharedPlan<Traits>& plan) {
   init(plan.query_empty, Traits::kQueryStages, kConsumerWarps);
   init(plan.key_empty, Traits::kKeyStages, kConsumerWarps);
   init(plan.value_empty, Traits::kValueStages, kConsumerWarps);
+  plan.lists.InitBarriers();
   ptx::FenceBarrierInit();
 }
 

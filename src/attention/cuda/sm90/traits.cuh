@@ -16,6 +16,11 @@ constexpr int kGroupRows = 64;
 /// Columns of one swizzled block of a tile: 128 bytes.
 constexpr int kBlockDim = 64;
 
+/// What kernels without lists keep beside the tiles for them.
+struct NoLists {
+  __device__ void InitBarriers() {}
+};
+
 /// kHeadDim: padded head dim of Q, K and V, 64, 128 or 256. kGeneral: runs everything that changes
 /// or hides scores (see ScoreParams); the others, only causality and lengths.
 template <typename Element_, int kHeadDim_, bool kGeneral_>
@@ -23,6 +28,8 @@ struct Traits {
   using Element = Element_;
   static constexpr int kHeadDim = kHeadDim_;
   static constexpr bool kGeneral = kGeneral_;
+  static constexpr bool kLists = false;
+  using ListState = NoLists;
   static_assert(kHeadDim == 64 || kHeadDim == 128 || kHeadDim == 256);
 
   // At 64 the scores of 96 keys, their packed copy and the output fit 160 registers, so that a
@@ -50,9 +57,11 @@ struct Traits {
   // which turns would forbid.
   static constexpr bool kPingPong = kHeadDim != 64;
 
-  // Write a tile's output under the next tile's second scores; measured to lose at 64.
-  // In general kernels the steps' own work leaves no registers for it.
-  static constexpr bool kDeferOutput = kHeadDim == 128 && !kGeneral;
+  /// Warpgroups leave out tiles that they do not see. A band has gaps: there all visit the same.
+  static constexpr bool kSkipsTiles = !kPingPong && !kGeneral;
+
+  // Output through shared memory and the copy engine; at 64 it lost a little against direct writes.
+  static constexpr bool kStoresOutput = kHeadDim == 128 && !kGeneral;
 
   static constexpr int kDimBlocks = kHeadDim / kBlockDim;
   static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;

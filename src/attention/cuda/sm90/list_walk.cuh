@@ -1,0 +1,76 @@
+// How a consumer walks the tiles of keys that the loader sends it, counting down to 0.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_LIST_WALK_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_LIST_WALK_CUH_
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "attention/cuda/sm90/epilogue.cuh"
+#include "attention/cuda/sm90/list_work.cuh"
+#include "attention/cuda/sm90/shared.cuh"
+#include "attention/cuda/sm90/traits.cuh"
+
+namespace tamis::cuda::sm90 {
+
+template <class Traits>
+struct ListWalk {
+  static constexpr int kBoxes = kUnits;
+
+  /// Sets the number of the first tile, of which the last is 0, and the tiles that need no mask.
+  __device__ static void Open(const ForwardParams&, const SharedPlan<Traits>& plan, uint32_t slot,
+                              int32_t group, int32_t& tile, int32_t& full) {
+    const ListExtent& extent = plan.lists.extents[slot];
+    tile = extent.steps - 1;
+    full = tile - extent.masked[group];
+  }
+
+  __device__ static int32_t FirstRow(const SharedPlan<Traits>& plan, uint32_t slot, int32_t group) {
+    return plan.work[slot].first_query + group * plan.lists.extents[slot].group_rows;
+  }
+
+  __device__ static OutputRows Output(const SharedPlan<Traits>& plan, uint32_t slot,
+                                      int32_t group) {
+    const TileWork& work = plan.work[slot];
+    const ListExtent& extent = plan.lists.extents[slot];
+    OutputRows rows;
+    rows.sequence = work.sequence;
+    rows.q_head = work.q_head + group * extent.group_heads;
+    rows.row = work.query_row + group * extent.group_rows;
+    rows.rows = extent.rows[group];
+    return rows;
+  }
+
+  /// Hides the keys after last_key of the thread's two rows and the units that the warpgroup does
+  /// not visit. K of the tile must not have been released.
+  __device__ static void Mask(float (&s)[Traits::kScores], const SharedPlan<Traits>& plan,
+                              uint32_t key_slot, int32_t group, int32_t,
+                              const int32_t (&last_key)[2]) {
+    constexpr int kUnitScores = kUnitKeys / 2;
+    const UnitKeys& keys = plan.lists.keys[key_slot];
+    const int32_t column = 2 * (static_cast<int32_t>(threadIdx.x) & 3);
+#pragma unroll
+    for (int u = 0; u < kBoxes; ++u) {
+      const bool present = (keys.present >> (group * kBoxes + u) & 1) != 0;
+      int32_t last[2];
+      for (int r = 0; r < 2; ++r) {
+        last[r] = present ? last_key[r] - keys.first[u] - column : -1;
+      }
+#pragma unroll
+      for (int i = 0; i < kUnitScores; ++i) {
+        if (8 * (i >> 2) + (i & 1) > last[(i >> 1) & 1]) s[u * kUnitScores + i] = -INFINITY;
+      }
+    }
+    __syncwarp();  // every lane has read the keys before lane 0 releases their stage
+  }
+
+  /// The first key of a box of tile `tile`, the first of its walk.
+  __device__ static int32_t BoxKey(const SharedPlan<Traits>& plan, uint32_t slot, int32_t,
+                                   int box) {
+    return plan.lists.extents[slot].first_keys[box];
+  }
+};
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_LIST_WALK_CUH_

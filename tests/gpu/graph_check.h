@@ -1,0 +1,20 @@
+// Calls captured into CUDA graphs and replayed on changed device contents.
+#ifndef TAMIS_TESTS_GPU_GRAPH_CHECK_H_
+#define TAMIS_TESTS_GPU_GRAPH_CHECK_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace tamis::gpu_testing {
+
+struct GraphCheck {
+  std::string name;
+  std::string fault;  ///< empty: none
+};
+
+std::vector<GraphCheck> CheckGraphs(uint64_t seed);
+
+}  // namespace tamis::gpu_testing
+
+#endif  // TAMIS_TESTS_GPU_GRAPH_CHECK_H_
