@@ -1,7 +1,6 @@
 #include <cuda_runtime_api.h>
 
-#include <algorithm>
-
+#include "attention/cuda/device_buffer.cuh"
 #include "attention/cuda/error.cuh"
 #include "attention/cuda/peak.h"
 #include "base/check.h"
@@ -11,20 +10,7 @@ namespace tamis::cli {
 namespace {
 
 using cuda::CheckCuda;
-
-class DeviceBuffer {
- public:
-  explicit DeviceBuffer(size_t bytes) {
-    CheckCuda(cudaMalloc(&data_, std::max<size_t>(bytes, 1)), "allocating GPU memory");
-  }
-  ~DeviceBuffer() { cudaFree(data_); }
-  DeviceBuffer(const DeviceBuffer&) = delete;
-  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
-  void* data() const { return data_; }
-
- private:
-  void* data_ = nullptr;
-};
+using cuda::DeviceBuffer;
 
 /// A dense call on copies of host tensors.
 struct DenseCall {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 
+#include "attention/cuda/device_buffer.cuh"
 #include "attention/cuda/error.cuh"
 #include "gpu/clock.h"
 #include "gpu/device_index.h"
@@ -18,20 +19,7 @@ namespace tamis::gpu_testing {
 namespace {
 
 using cuda::CheckCuda;
-
-class DeviceBuffer {
- public:
-  explicit DeviceBuffer(size_t bytes) {
-    CheckCuda(cudaMalloc(&data_, std::max<size_t>(bytes, 1)), "allocating");
-  }
-  ~DeviceBuffer() { cudaFree(data_); }
-  DeviceBuffer(const DeviceBuffer&) = delete;
-  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
-  void* data() const { return data_; }
-
- private:
-  void* data_ = nullptr;
-};
+using cuda::DeviceBuffer;
 
 /// Pairs that the mask of `call` allows; a causal triangle counts as half a square.
 double Pairs(const BenchCall& call) {

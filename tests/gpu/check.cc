@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -15,7 +14,7 @@
 #include <vector>
 
 #include "attention/compare.h"
-#include "attention/cuda/error.cuh"
+#include "attention/cuda/device_buffer.cuh"
 #include "attention/problem.h"
 #include "attention/sequence_view.h"
 #include "gpu/cases.h"
@@ -95,12 +94,10 @@ std::vector<char> RunOnce(DeviceProblem& device, const TileIndex* index) {
   const AttentionArguments arguments = device.arguments();
   const AttentionPlan plan =
       PlanAttention(arguments, index == nullptr ? nullptr : &index->shape, {}, context);
-  void* workspace = nullptr;
-  cuda::CheckCuda(cudaMalloc(&workspace, plan.workspace_bytes), "allocating the workspace");
+  const cuda::DeviceBuffer workspace(plan.workspace_bytes);
   device.Poison();
-  RunAttention(plan, arguments, index, {}, workspace, context);
+  RunAttention(plan, arguments, index, {}, workspace.data(), context);
   device.Fetch();
-  cudaFree(workspace);
   return device.OutputBytes();
 }
 
@@ -136,67 +133,57 @@ std::string Judge(const Problem& problem, const ReferenceResult& reference, std:
   return "";
 }
 
-/// What is not supported must be refused by name.
-int CheckRefusals() {
-  const std::vector<std::pair<const char*, std::function<void(ProblemOptions&)>>> refused = {
-      {"f32", [](ProblemOptions& o) { o.dtype = o.kv_dtype = DType::kF32; }},
-      {"two dtypes", [](ProblemOptions& o) { o.kv_dtype = DType::kF16; }},
-      {"unaligned rows", [](ProblemOptions& o) { o.layout = Layout::kPadded; }},
-      {"pages of 12", [](ProblemOptions& o) { o.page_size = 12; }},
-      {"phases", [](ProblemOptions& o) { o.phases = {Phase::kPrefill}; }},
-  };
-  int failures = 0;
-  for (const auto& [name, change] : refused) {
+struct Refusal {
+  const char* name;
+  void (*change)(ProblemOptions&);
+};
+
+/// What is not supported must be refused by name; returns the number that was not.
+int CountAccepted(const std::vector<Refusal>& refusals, bool lists) {
+  int accepted = 0;
+  for (const Refusal& refusal : refusals) {
     ProblemOptions options{.dtype = DType::kBF16, .kv_dtype = DType::kBF16};
-    change(options);
+    refusal.change(options);
     Problem problem(options);
     problem.arguments.counts = nullptr;
     problem.arguments.executed = nullptr;
+    std::optional<TileIndexStorage> full;
+    if (lists) full = TileIndexStorage::Full(problem.arguments);
     ExecutionContext context;
     context.device = Device::kCuda;
     try {
-      PlanAttention(problem.arguments, nullptr, {}, context);
-      fmt::print("FAIL {} was not refused\n", name);
-      ++failures;
+      PlanAttention(problem.arguments, lists ? &full->shape() : nullptr, {}, context);
+      fmt::print("FAIL {}{} was not refused\n", lists ? "an index with " : "", refusal.name);
+      ++accepted;
     } catch (const Error& error) {
     }
   }
-  return failures;
+  return accepted;
+}
+
+int CheckRefusals() {
+  return CountAccepted({{"f32", [](ProblemOptions& o) { o.dtype = o.kv_dtype = DType::kF32; }},
+                        {"two dtypes", [](ProblemOptions& o) { o.kv_dtype = DType::kF16; }},
+                        {"unaligned rows", [](ProblemOptions& o) { o.layout = Layout::kPadded; }},
+                        {"pages of 12", [](ProblemOptions& o) { o.page_size = 12; }},
+                        {"phases", [](ProblemOptions& o) { o.phases = {Phase::kPrefill}; }}},
+                       false);
 }
 
 /// What dense calls run and lists do not, and parts of an index that only a call reveals.
 int CheckIndexRefusals() {
-  const std::vector<std::pair<const char*, std::function<void(ProblemOptions&)>>> refused = {
-      {"head dim 256", [](ProblemOptions& o) { o.head_dim = 256; }},
-      {"pages", [](ProblemOptions& o) { o.page_size = 16; }},
-      {"window", [](ProblemOptions& o) { o.mask.window_left = 5; }},
-      {"softcap", [](ProblemOptions& o) { o.softcap = 5.0f; }},
-      {"keep mask", [](ProblemOptions& o) { o.keep_probability = 0.5; }},
-      {"bias", [](ProblemOptions& o) { o.bias = true; }},
-      {"sink logits", [](ProblemOptions& o) { o.sink_logits = true; }},
-      {"positions", [](ProblemOptions& o) { o.key_positions = true; }},
-  };
-  int refusal_failures = 0;
-  for (const auto& [name, change] : refused) {
-    ProblemOptions options{.dtype = DType::kBF16, .kv_dtype = DType::kBF16};
-    change(options);
-    Problem dense(options);
-    dense.arguments.counts = nullptr;
-    dense.arguments.executed = nullptr;
-    const TileIndexStorage full = TileIndexStorage::Full(dense.arguments);
-    ExecutionContext context;
-    context.device = Device::kCuda;
-    try {
-      PlanAttention(dense.arguments, &full.shape(), {}, context);
-      fmt::print("FAIL lists with {} were not refused\n", name);
-      ++refusal_failures;
-    } catch (const Error& error) {
-    }
-  }
+  int failures = CountAccepted({{"head dim 256", [](ProblemOptions& o) { o.head_dim = 256; }},
+                                {"pages", [](ProblemOptions& o) { o.page_size = 16; }},
+                                {"window", [](ProblemOptions& o) { o.mask.window_left = 5; }},
+                                {"softcap", [](ProblemOptions& o) { o.softcap = 5.0f; }},
+                                {"keep mask", [](ProblemOptions& o) { o.keep_probability = 0.5; }},
+                                {"bias", [](ProblemOptions& o) { o.bias = true; }},
+                                {"sink logits", [](ProblemOptions& o) { o.sink_logits = true; }},
+                                {"positions", [](ProblemOptions& o) { o.key_positions = true; }}},
+                               true);
   Problem problem({.dtype = DType::kBF16, .kv_dtype = DType::kBF16});
   const TileIndexStorage storage = TileIndexStorage::Full(problem.arguments);
   const int64_t offsets[] = {0};
-  int failures = refusal_failures;
   for (const bool windows : {false, true}) {
     TileIndex index = storage.view();
     (windows ? index.window_offsets : index.column_offsets) = offsets;

@@ -2,8 +2,6 @@
 
 #include <cuda_runtime_api.h>
 
-#include <algorithm>
-
 #include "attention/cuda/error.cuh"
 
 namespace tamis::gpu_testing {
@@ -20,26 +18,22 @@ size_t CountBytes(const TileIndexShape& shape) {
 
 }  // namespace
 
-DeviceIndex::DeviceIndex(const TileIndexStorage& index) {
+DeviceIndex::DeviceIndex(const TileIndexStorage& index)
+    : bitmap_(BitmapBytes(index.shape())), counts_(CountBytes(index.shape())) {
   view_.shape = index.shape();
-  CheckCuda(cudaMalloc(&bitmap_, std::max<size_t>(BitmapBytes(view_.shape), 1)), "allocating");
-  CheckCuda(cudaMalloc(&counts_, std::max<size_t>(CountBytes(view_.shape), 1)), "allocating");
-  view_.bitmap = static_cast<const uint32_t*>(bitmap_);
-  view_.counts = static_cast<const int32_t*>(counts_);
+  view_.bitmap = static_cast<const uint32_t*>(bitmap_.data());
+  view_.counts = static_cast<const int32_t*>(counts_.data());
   Upload(index);
-}
-
-DeviceIndex::~DeviceIndex() {
-  cudaFree(bitmap_);
-  cudaFree(counts_);
 }
 
 void DeviceIndex::Upload(const TileIndexStorage& index) {
   const TileIndex host = index.view();
-  CheckCuda(cudaMemcpy(bitmap_, host.bitmap, BitmapBytes(view_.shape), cudaMemcpyHostToDevice),
-            "copying to the device");
-  CheckCuda(cudaMemcpy(counts_, host.counts, CountBytes(view_.shape), cudaMemcpyHostToDevice),
-            "copying to the device");
+  CheckCuda(
+      cudaMemcpy(bitmap_.data(), host.bitmap, BitmapBytes(view_.shape), cudaMemcpyHostToDevice),
+      "copying to the device");
+  CheckCuda(
+      cudaMemcpy(counts_.data(), host.counts, CountBytes(view_.shape), cudaMemcpyHostToDevice),
+      "copying to the device");
 }
 
 }  // namespace tamis::gpu_testing

@@ -2,6 +2,7 @@
 #ifndef TAMIS_TESTS_GPU_DEVICE_INDEX_H_
 #define TAMIS_TESTS_GPU_DEVICE_INDEX_H_
 
+#include "attention/cuda/device_buffer.cuh"
 #include "attention/tile_index_storage.h"
 
 namespace tamis::gpu_testing {
@@ -9,9 +10,6 @@ namespace tamis::gpu_testing {
 class DeviceIndex {
  public:
   explicit DeviceIndex(const TileIndexStorage& index);
-  ~DeviceIndex();
-  DeviceIndex(const DeviceIndex&) = delete;
-  DeviceIndex& operator=(const DeviceIndex&) = delete;
 
   /// Replaces the contents by those of an index of the same shape.
   void Upload(const TileIndexStorage& index);
@@ -19,9 +17,8 @@ class DeviceIndex {
   const TileIndex& view() const { return view_; }
 
  private:
+  cuda::DeviceBuffer bitmap_, counts_;
   TileIndex view_;
-  void* bitmap_ = nullptr;
-  void* counts_ = nullptr;
 };
 
 }  // namespace tamis::gpu_testing

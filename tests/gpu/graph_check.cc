@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "attention/compare.h"
+#include "attention/cuda/device_buffer.cuh"
 #include "attention/cuda/error.cuh"
 #include "gpu/cases.h"
 #include "gpu/device_index.h"
@@ -27,9 +28,9 @@ class Graph {
     context.stream = stream_;
     const AttentionPlan plan =
         PlanAttention(arguments, index == nullptr ? nullptr : &index->shape, {}, context);
-    CheckCuda(cudaMalloc(&workspace_, plan.workspace_bytes), "allocating the workspace");
+    workspace_.emplace(plan.workspace_bytes);
     CheckCuda(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeGlobal), "capturing");
-    RunAttention(plan, arguments, index, {}, workspace_, context);
+    RunAttention(plan, arguments, index, {}, workspace_->data(), context);
     CheckCuda(cudaStreamEndCapture(stream_, &graph_), "capturing");
     CheckCuda(cudaGraphInstantiate(&executable_, graph_, 0), "making a graph");
   }
@@ -37,7 +38,6 @@ class Graph {
     cudaGraphExecDestroy(executable_);
     cudaGraphDestroy(graph_);
     cudaStreamDestroy(stream_);
-    cudaFree(workspace_);
   }
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
@@ -48,7 +48,7 @@ class Graph {
   cudaStream_t stream_ = nullptr;
   cudaGraph_t graph_ = nullptr;
   cudaGraphExec_t executable_ = nullptr;
-  void* workspace_ = nullptr;
+  std::optional<cuda::DeviceBuffer> workspace_;
 };
 
 std::string CheckOne(uint64_t seed, bool lists, int32_t head_dim) {

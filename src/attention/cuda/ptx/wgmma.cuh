@@ -83,134 +83,82 @@ __device__ void ProductRegisters(float (&d)[64], const uint32_t* a, uint64_t b);
 template <typename T>
 __device__ void ProductRegisters(float (&d)[32], const uint32_t* a, uint64_t b);
 
-#define TAMIS_WGMMA(T, TYPE)                                                                     \
-  template <>                                                                                    \
-  __device__ inline void ProductFirst<T>(float(&d)[32], uint64_t a, uint64_t b) {                \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                              \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "      \
-        "%32, %33, p, 1, 1, 0, 0;}"                                                              \
-        : TAMIS_32("=f", d, 0)                                                                   \
-        : "l"(a), "l"(b));                                                                       \
-  }                                                                                              \
-  template <>                                                                                    \
-  __device__ inline void Product<T>(float(&d)[32], uint64_t a, uint64_t b) {                     \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                              \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "      \
-        "%32, %33, p, 1, 1, 0, 0;}"                                                              \
-        : TAMIS_32("+f", d, 0)                                                                   \
-        : "l"(a), "l"(b));                                                                       \
-  }                                                                                              \
-  template <>                                                                                    \
-  __device__ inline void ProductRegisters<T>(float(&d)[128], const uint32_t* a, uint64_t b) {    \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n256k16.f32." TYPE "." TYPE                             \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "       \
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, "       \
-        "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, "       \
-        "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "       \
-        "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, " \
-        "%111, "                                                                                 \
-        "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, "   \
-        "%126, %127}, "                                                                          \
-        "{%128, %129, %130, %131}, %132, p, 1, 1, 1;}"                                           \
-        : TAMIS_128("+f", d, 0)                                                                  \
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                   \
-  }                                                                                              \
-  template <>                                                                                    \
-  __device__ inline void ProductFirst<T>(float(&d)[64], uint64_t a, uint64_t b) {                \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                             \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "       \
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "      \
-        "%64, %65, p, 1, 1, 0, 0;}"                                                              \
-        : TAMIS_64("=f", d, 0)                                                                   \
-        : "l"(a), "l"(b));                                                                       \
-  }                                                                                              \
-  template <>                                                                                    \
-  __device__ inline void Product<T>(float(&d)[64], uint64_t a, uint64_t b) {                     \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                             \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "       \
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "      \
-        "%64, %65, p, 1, 1, 0, 0;}"                                                              \
-        : TAMIS_64("+f", d, 0)                                                                   \
-        : "l"(a), "l"(b));                                                                       \
-  }                                                                                              \
-  template <>                                                                                    \
-  __device__ inline void ProductFirst<T>(float(&d)[48], uint64_t a, uint64_t b) {                \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 0; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n96k16.f32." TYPE "." TYPE                              \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "      \
-        "%48, %49, p, 1, 1, 0, 0;}"                                                              \
-        : TAMIS_48("=f", d, 0)                                                                   \
-        : "l"(a), "l"(b));                                                                       \
-  }                                                                                              \
-  template <>                                                                                    \
-  __device__ inline void Product<T>(float(&d)[48], uint64_t a, uint64_t b) {                     \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n96k16.f32." TYPE "." TYPE                              \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "      \
-        "%48, %49, p, 1, 1, 0, 0;}"                                                              \
-        : TAMIS_48("+f", d, 0)                                                                   \
-        : "l"(a), "l"(b));                                                                       \
-  }                                                                                              \
-  template <>                                                                                    \
-  __device__ inline void ProductRegisters<T>(float(&d)[64], const uint32_t* a, uint64_t b) {     \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n128k16.f32." TYPE "." TYPE                             \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "       \
-        "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "       \
-        "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "      \
-        "{%64, %65, %66, %67}, %68, p, 1, 1, 1;}"                                                \
-        : TAMIS_64("+f", d, 0)                                                                   \
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                   \
-  }                                                                                              \
-  template <>                                                                                    \
-  __device__ inline void ProductRegisters<T>(float(&d)[32], const uint32_t* a, uint64_t b) {     \
-    asm volatile(                                                                                \
-        "{.reg .pred p; .reg .b32 c; mov.b32 c, 1; setp.ne.b32 p, c, 0; "                        \
-        "wgmma.mma_async.sync.aligned.m64n64k16.f32." TYPE "." TYPE                              \
-        " "                                                                                      \
-        "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "                \
-        "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "      \
-        "{%32, %33, %34, %35}, %36, p, 1, 1, 1;}"                                                \
-        : TAMIS_32("+f", d, 0)                                                                   \
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                   \
+// Register operands of the accumulator, by number.
+#define TAMIS_ASM_32                                                     \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15" \
+  ", "                                                                   \
+  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define TAMIS_ASM_48 \
+  TAMIS_ASM_32       \
+  ", "               \
+  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define TAMIS_ASM_64 \
+  TAMIS_ASM_48       \
+  ", "               \
+  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define TAMIS_ASM_128                                                                          \
+  TAMIS_ASM_64                                                                                 \
+  ", "                                                                                         \
+  "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"             \
+  ", "                                                                                         \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"             \
+  ", "                                                                                         \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
+  ", "                                                                                         \
+  "%112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, " \
+  "%127"
+
+// One product of TYPE: SCALE 0 overwrites the accumulator, 1 adds to it; N columns in REGISTERS
+// registers, whose constraint is OUT; then the other operands, numbered from REGISTERS on.
+#define TAMIS_PRODUCT(TYPE, SCALE, N, REGISTERS, OUT, OPERANDS, ...)           \
+  asm volatile("{.reg .pred p; .reg .b32 c; mov.b32 c, " SCALE                 \
+               "; setp.ne.b32 p, c, 0; "                                       \
+               "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE \
+               " {" TAMIS_ASM_##REGISTERS "}, " OPERANDS "}"                   \
+               : TAMIS_##REGISTERS(OUT, d, 0)                                  \
+               : __VA_ARGS__)
+
+// Both operands in shared memory; A and B are their numbers.
+#define TAMIS_SHARED_PRODUCTS(T, TYPE, N, REGISTERS, A, B)                                   \
+  template <>                                                                                \
+  __device__ inline void ProductFirst<T>(float(&d)[REGISTERS], uint64_t a, uint64_t b) {     \
+    TAMIS_PRODUCT(TYPE, "0", N, REGISTERS, "=f", "%" #A ", %" #B ", p, 1, 1, 0, 0;", "l"(a), \
+                  "l"(b));                                                                   \
+  }                                                                                          \
+  template <>                                                                                \
+  __device__ inline void Product<T>(float(&d)[REGISTERS], uint64_t a, uint64_t b) {          \
+    TAMIS_PRODUCT(TYPE, "1", N, REGISTERS, "+f", "%" #A ", %" #B ", p, 1, 1, 0, 0;", "l"(a), \
+                  "l"(b));                                                                   \
   }
+
+// The left operand in four registers, numbered A0 to A3.
+#define TAMIS_REGISTER_PRODUCT(T, TYPE, N, REGISTERS, A0, A1, A2, A3, B)                       \
+  template <>                                                                                  \
+  __device__ inline void ProductRegisters<T>(float(&d)[REGISTERS], const uint32_t* a,          \
+                                             uint64_t b) {                                     \
+    TAMIS_PRODUCT(TYPE, "1", N, REGISTERS, "+f",                                               \
+                  "{%" #A0 ", %" #A1 ", %" #A2 ", %" #A3 "}, %" #B ", p, 1, 1, 1;", "r"(a[0]), \
+                  "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                                    \
+  }
+
+#define TAMIS_WGMMA(T, TYPE)                                   \
+  TAMIS_SHARED_PRODUCTS(T, TYPE, 64, 32, 32, 33)               \
+  TAMIS_SHARED_PRODUCTS(T, TYPE, 96, 48, 48, 49)               \
+  TAMIS_SHARED_PRODUCTS(T, TYPE, 128, 64, 64, 65)              \
+  TAMIS_REGISTER_PRODUCT(T, TYPE, 64, 32, 32, 33, 34, 35, 36)  \
+  TAMIS_REGISTER_PRODUCT(T, TYPE, 128, 64, 64, 65, 66, 67, 68) \
+  TAMIS_REGISTER_PRODUCT(T, TYPE, 256, 128, 128, 129, 130, 131, 132)
+
 TAMIS_WGMMA(BF16, "bf16")
 TAMIS_WGMMA(F16, "f16")
 
+#undef TAMIS_REGISTER_PRODUCT
+#undef TAMIS_SHARED_PRODUCTS
+#undef TAMIS_PRODUCT
+#undef TAMIS_ASM_128
+#undef TAMIS_ASM_64
+#undef TAMIS_ASM_48
+#undef TAMIS_ASM_32
 #undef TAMIS_WGMMA
 #undef TAMIS_16
 #undef TAMIS_128

@@ -9,19 +9,15 @@
 
 namespace tamis::cuda::sm90 {
 
-template <typename Element_, int kHeadDim_>
-struct ListTraits {
-  using Element = Element_;
-  static constexpr int kHeadDim = kHeadDim_;
+// A tile is one query block of an index.
+template <typename Element, int kHeadDim_>
+struct ListTraits : TileShape<Element, kHeadDim_, 2, kUnits * kUnitKeys> {
+  using Shape = TileShape<Element, kHeadDim_, 2, kUnits * kUnitKeys>;
+  using Shape::kHeadDim;
   static_assert(kHeadDim == 64 || kHeadDim == 128);
   static constexpr bool kLists = true;
   static constexpr bool kGeneral = false;
 
-  // A tile is one query block of an index.
-  static constexpr int kConsumers = 2;
-  static constexpr int kTileKeys = kUnits * kUnitKeys;
-  static constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
-  static constexpr int kTileRows = kConsumers * kGroupRows;
   // As in Traits; planner and loader need more than a dense producer.
   static constexpr int kProducerRegisters = kHeadDim == 64 ? 72 : 56;
   static constexpr int kConsumerRegisters = kHeadDim == 64 ? 216 : 224;
@@ -35,18 +31,6 @@ struct ListTraits {
   static constexpr bool kSkipsTiles = false;
   // Output through shared memory and the copy engine; at 64 it lost a little against direct writes.
   static constexpr bool kStoresOutput = kHeadDim == 128;
-
-  static constexpr int kDimBlocks = kHeadDim / kBlockDim;
-  static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;
-  static constexpr uint32_t kKeyBlockBytes = kTileKeys * ptx::kSwizzleRowBytes;
-  static constexpr uint32_t kQueryBytes = kDimBlocks * kQueryBlockBytes;
-  static constexpr uint32_t kKeyBytes = kDimBlocks * kKeyBlockBytes;
-
-  static constexpr int kScores = kTileKeys / 2;
-  static constexpr int kOutputs = kHeadDim / 2;
-  static constexpr int kPacked = kTileKeys / 4;
-
-  static constexpr float kRescueSum = Traits<Element, kHeadDim, false>::kRescueSum;
 
   using ListState = ListShared<kKeyStages, kWorkStages>;
 };

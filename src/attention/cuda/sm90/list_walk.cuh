@@ -8,6 +8,7 @@
 
 #include "attention/cuda/sm90/epilogue.cuh"
 #include "attention/cuda/sm90/list_work.cuh"
+#include "attention/cuda/sm90/mask.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
@@ -58,7 +59,7 @@ struct ListWalk {
       }
 #pragma unroll
       for (int i = 0; i < kUnitScores; ++i) {
-        if (8 * (i >> 2) + (i & 1) > last[(i >> 1) & 1]) s[u * kUnitScores + i] = -INFINITY;
+        if (ColumnOf(i) > last[(i >> 1) & 1]) s[u * kUnitScores + i] = -INFINITY;
       }
     }
     __syncwarp();  // every lane has read the keys before lane 0 releases their stage

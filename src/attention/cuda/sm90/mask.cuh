@@ -8,6 +8,9 @@
 
 namespace tamis::cuda::sm90 {
 
+/// A thread's column of register i, from its first.
+__host__ __device__ constexpr int32_t ColumnOf(int i) { return 8 * (i >> 2) + (i & 1); }
+
 /// A thread's two rows see the keys of the sequence up to last_key[0] and last_key[1]. Selects
 /// rather than adds: rows past the end of K may hold NaN.
 template <int kScores>
@@ -17,7 +20,7 @@ __device__ inline void MaskScores(float (&s)[kScores], int32_t first_key,
   const int32_t last[2] = {last_key[0] - first_key - column, last_key[1] - first_key - column};
 #pragma unroll
   for (int i = 0; i < kScores; ++i) {
-    if (8 * (i >> 2) + (i & 1) > last[(i >> 1) & 1]) s[i] = -INFINITY;
+    if (ColumnOf(i) > last[(i >> 1) & 1]) s[i] = -INFINITY;
   }
 }
 

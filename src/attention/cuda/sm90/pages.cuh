@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "attention/cuda/ptx/barrier.cuh"
+#include "attention/cuda/ptx/registers.cuh"
 #include "attention/cuda/ptx/tma.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 #include "attention/cuda/sm90/work.cuh"

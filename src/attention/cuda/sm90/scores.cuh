@@ -9,6 +9,7 @@
 
 #include "attention/cuda/ptx/registers.cuh"
 #include "attention/cuda/sm90/band.cuh"
+#include "attention/cuda/sm90/mask.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -22,9 +23,6 @@ __device__ inline void CapScores(float (&s)[kScores], const ScoreParams& params)
     s[i] = fmaf(-2.0f * params.softcap_log2, ptx::Reciprocal(1.0f + e), params.softcap_log2);
   }
 }
-
-/// A thread's column of register i, from its first.
-__host__ __device__ constexpr int32_t ColumnOf(int i) { return 8 * (i >> 2) + (i & 1); }
 
 /// `row[r]`: the bias of the thread's row r against its first column. `columns`: those from its
 /// first that exist.

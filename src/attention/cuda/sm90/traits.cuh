@@ -21,24 +21,53 @@ struct NoLists {
   __device__ void InitBarriers() {}
 };
 
+/// What follows from a kernel's tile: `kConsumers` warpgroups of 64 rows by `kTileKeys` keys.
+template <typename Element_, int kHeadDim_, int kConsumers_, int kTileKeys_>
+struct TileShape {
+  using Element = Element_;
+  static constexpr int kHeadDim = kHeadDim_;
+  static constexpr int kConsumers = kConsumers_;
+  static constexpr int kTileKeys = kTileKeys_;
+  static constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
+  static constexpr int kTileRows = kConsumers * kGroupRows;
+
+  static constexpr int kDimBlocks = kHeadDim / kBlockDim;
+  static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;
+  static constexpr uint32_t kKeyBlockBytes = kTileKeys * ptx::kSwizzleRowBytes;
+  static constexpr uint32_t kQueryBytes = kDimBlocks * kQueryBlockBytes;
+  static constexpr uint32_t kKeyBytes = kDimBlocks * kKeyBlockBytes;
+
+  static constexpr int kScores = kTileKeys / 2;  ///< scores a thread holds
+  static constexpr int kOutputs = kHeadDim / 2;  ///< outputs a thread holds
+  static constexpr int kPacked = kTileKeys / 4;  ///< registers of packed probabilities
+
+  /// A thread's row sum of one tile above which the tile is computed again on a new reference.
+  /// Every probability is below it: f16 must hold them, and bf16 reaches far, but sums and outputs
+  /// grow with them.
+  static constexpr float kRescueSum =
+      std::is_same_v<Element, ptx::F16> ? 16384.0f : 1099511627776.0f;
+};
+
+// At 64 the scores of 96 keys, their packed copy and the output fit 160 registers, so that a third
+// warpgroup keeps the exponentials busy, which bound that shape. (128 keys spill.) At 256 outputs
+// take 128 registers and a tile of Q 64 KiB: 64 keys are what both leave room for.
+template <typename Element, int kHeadDim>
+using DenseShape = TileShape<Element, kHeadDim, kHeadDim == 64 ? 3 : 2,
+                             kHeadDim == 64    ? 96
+                             : kHeadDim == 128 ? 128
+                                               : 64>;
+
 /// kHeadDim: padded head dim of Q, K and V, 64, 128 or 256. kGeneral: runs everything that changes
 /// or hides scores (see ScoreParams); the others, only causality and lengths.
 template <typename Element_, int kHeadDim_, bool kGeneral_>
-struct Traits {
-  using Element = Element_;
-  static constexpr int kHeadDim = kHeadDim_;
+struct Traits : DenseShape<Element_, kHeadDim_> {
+  using Shape = DenseShape<Element_, kHeadDim_>;
+  using Shape::kConsumers, Shape::kHeadDim;
   static constexpr bool kGeneral = kGeneral_;
   static constexpr bool kLists = false;
   using ListState = NoLists;
   static_assert(kHeadDim == 64 || kHeadDim == 128 || kHeadDim == 256);
 
-  // At 64 the scores of 96 keys, their packed copy and the output fit 160 registers, so that a
-  // third warpgroup keeps the exponentials busy, which bound that shape. (128 keys spill.)
-  static constexpr int kConsumers = kHeadDim == 64 ? 3 : 2;
-  // At 256 outputs take 128 registers and a tile of Q 64 KiB: 64 keys are what both leave room for.
-  static constexpr int kTileKeys = kHeadDim == 64 ? 96 : kHeadDim == 128 ? 128 : 64;
-  static constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
-  static constexpr int kTileRows = kConsumers * kGroupRows;
   // Must sum to no more than the registers of the launch: kThreads * 168 (or 128).
   static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
   static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
@@ -62,22 +91,6 @@ struct Traits {
 
   // Output through shared memory and the copy engine; at 64 it lost a little against direct writes.
   static constexpr bool kStoresOutput = kHeadDim == 128 && !kGeneral;
-
-  static constexpr int kDimBlocks = kHeadDim / kBlockDim;
-  static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;
-  static constexpr uint32_t kKeyBlockBytes = kTileKeys * ptx::kSwizzleRowBytes;
-  static constexpr uint32_t kQueryBytes = kDimBlocks * kQueryBlockBytes;
-  static constexpr uint32_t kKeyBytes = kDimBlocks * kKeyBlockBytes;
-
-  static constexpr int kScores = kTileKeys / 2;  ///< scores a thread holds
-  static constexpr int kOutputs = kHeadDim / 2;  ///< outputs a thread holds
-  static constexpr int kPacked = kTileKeys / 4;  ///< registers of packed probabilities
-
-  /// A thread's row sum of one tile above which the tile is computed again on a new reference.
-  /// Every probability is below it: f16 must hold them, and bf16 reaches far, but sums and outputs
-  /// grow with them.
-  static constexpr float kRescueSum =
-      std::is_same_v<Element, ptx::F16> ? 16384.0f : 1099511627776.0f;
 };
 
 }  // namespace tamis::cuda::sm90
