@@ -165,16 +165,25 @@ void DecodeUnit::ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, i
     run.rows = static_cast<const char*>(k.data) +
                sequence_.KeyOffset(k.stride, step.Key(c), kv_head_) * element;
     run.next = RowsAfter(s, step.Key(c) + run.count);
+    if (ReadsInOrder() && !shape_.scores_first) {  // weighed next
+      const int32_t split_begin = s / kSplitSteps * kSplitSteps * kStepKeys;
+      run.then = static_cast<const char*>(a.v.data) +
+                 sequence_.KeyOffset(a.v.stride, split_begin, kv_head_) * element;
+      run.then_stride = a.v.stride.row * element;
+    }
     call_.kernels.decode_scores(run, scratch_.q + first_row * QueryBytes(), last_row - first_row,
                                 Scores(first_row, s) + c, stride_);
   }
 }
 
+bool DecodeUnit::ReadsInOrder() const {
+  return call_.index == nullptr && call_.arguments.paged.page_size == 0;
+}
+
 /// Rows that lie in order from key `key` of step s on and that this thread will read next, as far
 /// as that is known: another may take the next split.
 int32_t DecodeUnit::RowsAfter(int32_t s, int32_t key) const {
-  const AttentionArguments& a = call_.arguments;
-  if (call_.index != nullptr || a.paged.page_size != 0) return 0;
+  if (!ReadsInOrder()) return 0;
   const int32_t split_end = (s / kSplitSteps + 1) * kSplitSteps * kStepKeys;
   return std::min(split_end, sequence_.keys()) - key;
 }

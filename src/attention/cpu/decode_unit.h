@@ -13,7 +13,7 @@
 namespace tamis::cpu {
 
 /// Steps of one split: 1024 keys. Fixed, so that results do not depend on the number of threads.
-inline constexpr int32_t kSplitSteps = 8;
+inline constexpr int32_t kSplitSteps = 16;
 
 /// Shapes of decode units of one call.
 struct DecodeShape {
@@ -87,6 +87,8 @@ class DecodeUnit {
   void ScoreStep(int32_t s);
   StepKeys BlockStep(int32_t s) const;
   void ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, int32_t last_row);
+  /// Whether all keys are read, as they lie in memory.
+  bool ReadsInOrder() const;
   int32_t RowsAfter(int32_t s, int32_t key) const;
   void FinishScores(const StepKeys& step, int32_t s, int32_t row);
   void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);

@@ -100,7 +100,10 @@ struct RowsArguments {
   int64_t stride;  ///< bytes
   int32_t count;
   int32_t dim;
-  int32_t next;  ///< rows after these, at the same stride, that the next calls read
+  /// What the next calls read: rows after these, at the same stride, and then those from `then` on.
+  int32_t next = 0;
+  const void* then = nullptr;
+  int64_t then_stride = 0;  ///< bytes
 };
 
 struct Kernels {
