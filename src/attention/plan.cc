@@ -60,10 +60,10 @@ AttentionPlan PlanCuda(const AttentionArguments& maxima, const TileIndexShape* i
 }
 
 void RunCuda([[maybe_unused]] const AttentionArguments& arguments,
-             [[maybe_unused]] const TileIndex* index, [[maybe_unused]] void* workspace,
-             [[maybe_unused]] void* stream) {
+             [[maybe_unused]] const TileIndex* index, [[maybe_unused]] const TileRule& rule,
+             [[maybe_unused]] void* workspace, [[maybe_unused]] void* stream) {
 #ifdef TAMIS_WITH_CUDA
-  cuda::Run(arguments, index, workspace, stream);
+  cuda::Run(arguments, index, rule, workspace, stream);
 #endif
 }
 
@@ -103,7 +103,8 @@ AttentionPlan PlanAttention(const AttentionArguments& maxima, const TileIndexSha
 void RunAttention(const AttentionPlan& plan, const AttentionArguments& arguments,
                   const TileIndex* index, const TileRule& rule, void* workspace,
                   const ExecutionContext& context) {
-  if (plan.device == Device::kCuda) return RunCuda(arguments, index, workspace, context.stream);
+  if (plan.device == Device::kCuda)
+    return RunCuda(arguments, index, rule, workspace, context.stream);
   ThreadPool& pool = PoolOf(context);
   Require(pool.size() <= plan.workers, "planned for {} threads, run on {}; plan again",
           plan.workers, pool.size());

@@ -112,12 +112,13 @@ class Runner {
       // Half of every diagonal block counts.
       pairs_ = (tiles - 0.5 * static_cast<double>(rows_of_lists)) * 128.0 * 128.0;
     }
-    plan_ = PlanAttention(a, index_ ? &index_->view().shape : nullptr, {}, context_);
+    plan_ = PlanAttention(a, index_ ? &index_->view().shape : nullptr, call_.rule, context_);
     workspace_ = Allocate(plan_.workspace_bytes);
   }
 
   void Run() const {
-    RunAttention(plan_, arguments_, index_ ? &index_->view() : nullptr, {}, workspace_, context_);
+    RunAttention(plan_, arguments_, index_ ? &index_->view() : nullptr, call_.rule, workspace_,
+                 context_);
   }
   double pairs() const { return pairs_; }
   const BenchCall& call() const { return call_; }

@@ -28,6 +28,7 @@ struct BenchCall {
   /// Lists: each block of 128 x 128 below the diagonal with this chance, a list for each head, and
   /// the diagonal. One causal sequence. Unset: dense.
   std::optional<double> density = {};
+  TileRule rule = {};
 };
 
 struct BenchOptions {

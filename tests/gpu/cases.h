@@ -30,11 +30,13 @@ struct Case {
   std::string name;
   attention_testing::ProblemOptions options;
   std::optional<IndexOptions> index = {};
+  TileRule rule = {};
 };
 
 /// Without names of dtype and head dim, and without seeds.
 std::vector<Case> DenseCases(bool quick);
 std::vector<Case> ListCases(bool quick);
+std::vector<Case> SparseCases(bool quick);
 
 TileIndexStorage MakeIndex(const AttentionArguments& arguments, const IndexOptions& options,
                            uint64_t seed);

@@ -32,6 +32,7 @@ using namespace attention_testing;
 std::vector<Case> Cases(uint64_t seed, bool quick) {
   std::vector<Case> cases = DenseCases(quick);
   for (Case& c : ListCases(quick)) cases.push_back(std::move(c));
+  for (Case& c : SparseCases(quick)) cases.push_back(std::move(c));
   for (size_t i = 0; i < cases.size(); ++i) {
     Case& c = cases[i];
     c.options.seed = seed + i;
@@ -88,15 +89,16 @@ Bounds BoundsOf(const Problem& problem) {
 }
 
 /// Runs on fresh poison; leaves the outputs in the problem and returns their bytes.
-std::vector<char> RunOnce(DeviceProblem& device, const TileIndex* index) {
+std::vector<char> RunOnce(DeviceProblem& device, const TileIndex* index,
+                          const TileRule& rule = {}) {
   ExecutionContext context;
   context.device = Device::kCuda;
   const AttentionArguments arguments = device.arguments();
   const AttentionPlan plan =
-      PlanAttention(arguments, index == nullptr ? nullptr : &index->shape, {}, context);
+      PlanAttention(arguments, index == nullptr ? nullptr : &index->shape, rule, context);
   const cuda::DeviceBuffer workspace(plan.workspace_bytes);
   device.Poison();
-  RunAttention(plan, arguments, index, {}, workspace.data(), context);
+  RunAttention(plan, arguments, index, rule, workspace.data(), context);
   device.Fetch();
   return device.OutputBytes();
 }
@@ -115,8 +117,8 @@ std::string RunOnDevice(const Case& c, Problem& problem, const TileIndexStorage*
   const TileIndex* view = index ? &index->view() : nullptr;
   const bool dense_bits = PromisesDenseBits(c);
   const std::vector<char> dense = dense_bits ? RunOnce(device, nullptr) : std::vector<char>();
-  const std::vector<char> first = RunOnce(device, view);
-  if (first != RunOnce(device, view)) return "runs differ";
+  const std::vector<char> first = RunOnce(device, view, c.rule);
+  if (first != RunOnce(device, view, c.rule)) return "runs differ";
   return dense_bits && first != dense ? "a full index differs from dense" : "";
 }
 
@@ -220,10 +222,11 @@ CheckSummary RunChecks(const std::string& filter, uint64_t seed, bool quick) {
     ValidateAttention(p.problem->arguments, &view, {});
   }
   for (Pending& p : pending) {
-    p.reference = std::async(std::launch::async, [problem = p.problem.get(), &index = p.index] {
+    p.reference = std::async(std::launch::async, [problem = p.problem.get(), &index = p.index,
+                                                  &rule = p.c.rule] {
       const TileIndex view = index ? index->view() : TileIndex{};
       // A copy of the arguments: the outputs change meanwhile.
-      return ReferenceAttention(WithoutOutputs(problem->arguments), index ? &view : nullptr, {});
+      return ReferenceAttention(WithoutOutputs(problem->arguments), index ? &view : nullptr, rule);
     });
   }
   CheckSummary summary;

@@ -107,6 +107,21 @@ std::vector<BenchCall> ListCalls(const BenchCall& dense) {
   return calls;
 }
 
+std::vector<BenchCall> SparseCalls(const BenchCall& dense) {
+  std::vector<BenchCall> calls = {dense};
+  const auto add = [&](const char* name, const NOfMRule& rule) {
+    calls.push_back(dense);
+    calls.back().name = name;
+    calls.back().rule.n_of_m = rule;
+  };
+  add("2:4", {.n = 2, .m = 4});
+  add("1:2", {.n = 1, .m = 2});
+  add("1:4", {.n = 1, .m = 4});
+  add("2:4, 4 sinks, 64 recent",
+      {.n = 2, .m = 4, .sink_tokens = 4, .recent_tokens = 64, .skip_diagonal_blocks = false});
+  return calls;
+}
+
 int Bench(const std::vector<std::string>& words) {
   BenchCall dense{.name = "dense"};
   BenchOptions options;
@@ -133,6 +148,8 @@ int Bench(const std::vector<std::string>& words) {
       others = GeneralCalls;
     } else if (word == "--lists") {
       others = ListCalls;
+    } else if (word == "--sparse") {
+      others = SparseCalls;
     } else if (list != nullptr) {
       list->push_back(std::stoi(word));
     } else {

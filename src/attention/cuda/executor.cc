@@ -59,9 +59,23 @@ bool Ragged(const AttentionArguments& a) {
   return a.query_offsets != nullptr || a.key_offsets != nullptr || a.key_lengths != nullptr;
 }
 
-const sm90::Kernel& KernelOf(const AttentionArguments& a, bool lists) {
+/// N:M that the call takes: none in decode, unless asked for there.
+NOfMRule ActiveNOfM(const AttentionArguments& a, const TileRule& rule) {
+  return a.phase == Phase::kDecode && !rule.n_of_m.in_decode ? NOfMRule{} : rule.n_of_m;
+}
+
+const sm90::Kernel& SparseKernelOf(bool bf16, int32_t dim, const NOfMRule& rule) {
+  const sm90::SparseKernels& kernels = dim > 64
+                                           ? (bf16 ? sm90::kSparseBf16D128 : sm90::kSparseF16D128)
+                                           : (bf16 ? sm90::kSparseBf16D64 : sm90::kSparseF16D64);
+  const bool tokens = rule.sink_tokens > 0 || rule.recent_tokens > 0 || rule.skip_diagonal_blocks;
+  return (tokens ? kernels.with_tokens : kernels.plain)[rule.n == 2 ? 0 : rule.m == 2 ? 1 : 2];
+}
+
+const sm90::Kernel& KernelOf(const AttentionArguments& a, bool lists, const NOfMRule& thin) {
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
+  if (thin.n != 0) return SparseKernelOf(bf16, dim, thin);
   if (lists) {
     if (dim > 64) return bf16 ? sm90::kListsBf16D128 : sm90::kListsF16D128;
     return bf16 ? sm90::kListsBf16D64 : sm90::kListsF16D64;
@@ -161,6 +175,26 @@ void RequireListable(const AttentionArguments& a) {
   RequireAbsent(a.sink_logits != nullptr, "sink logits with a TileIndex");
 }
 
+/// What N:M does not run and dense calls do.
+void RequireThinnable(const AttentionArguments& a, const TileIndexShape* index,
+                      const NOfMRule& rule) {
+  constexpr int32_t kMaxSparseDim = 128, kGroupKeys = 4;
+  Require((rule.n == 2 && rule.m == 4) || (rule.n == 1 && (rule.m == 2 || rule.m == 4)),
+          "the CUDA executor runs 2:4, 1:2 and 1:4, not {}:{}; use one of these or the CPU", rule.n,
+          rule.m);
+  Require(a.head_dim <= kMaxSparseDim && a.dim_v() <= kMaxSparseDim,
+          "the CUDA executor runs N:M with head dims up to {}, not {} and {}", kMaxSparseDim,
+          a.head_dim, a.dim_v());
+  Require(a.key_tokens % kGroupKeys == 0,
+          "the CUDA executor runs N:M on a multiple of {} keys, not {}; pad K and V and set "
+          "key_lengths",
+          kGroupKeys, a.key_tokens);
+  RequireAbsent(index != nullptr, "N:M with a TileIndex");
+  RequireAbsent(a.key_offsets != nullptr, "N:M on packed keys");
+  RequireAbsent(a.paged.page_size != 0, "N:M on paged K and V");
+  RequireAbsent(ChangesScores(a), "N:M with a window, softcap, masks, bias, positions or sinks");
+}
+
 constexpr size_t kCounterBytes = 64;
 
 /// How the rows of an index become tiles of two warpgroups of 64 queries.
@@ -219,7 +253,7 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
           a.dim_v());
   if (index != nullptr) RequireListable(a);
   RequireAbsent(rule.skip_softmax.lambda != nullptr, "skip-softmax");
-  RequireAbsent(rule.n_of_m.n != 0, "N:M");
+  if (rule.n_of_m.n != 0) RequireThinnable(a, index, rule.n_of_m);
   RequireAbsent(a.counts != nullptr, "counts");
   RequireAbsent(a.executed != nullptr, "the executed mask");
   RequireAbsent(a.phases != nullptr, "a phase for each sequence");
@@ -260,13 +294,15 @@ size_t WorkspaceBytes(const AttentionArguments& a, const TileIndexShape* index) 
 
 std::string PathName() { return "cuda/sm90"; }
 
-void Run(const AttentionArguments& a, const TileIndex* index, void* workspace, void* stream) {
+void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& rule, void* workspace,
+         void* stream) {
   if (index != nullptr) {
     RequireAbsent(index->window_offsets != nullptr, "windows of a TileIndex");
     RequireAbsent(index->column_offsets != nullptr, "columns of a TileIndex");
   }
   if (a.query_tokens == 0) return;
-  const sm90::Kernel& kernel = KernelOf(a, index != nullptr);
+  const NOfMRule thin = ActiveNOfM(a, rule);
+  const sm90::Kernel& kernel = KernelOf(a, index != nullptr, thin);
   Layouts layouts(a);
   const bool has_keys = KeyRows(a) > 0;
   if (!has_keys) {
@@ -287,10 +323,17 @@ void Run(const AttentionArguments& a, const TileIndex* index, void* workspace, v
         static_cast<uint32_t>(((uint64_t{1} << (31 + s)) + page_size - 1) / page_size);
     params.page_shift = s - 1;
   }
-  const sm90::TensorMaps maps = {
+  sm90::TensorMaps maps = {
       EncodeTensorMap(layouts.q, index != nullptr ? kListBoxRows : kernel.tile_rows),
-      EncodeTensorMap(layouts.k, params.box_rows), EncodeTensorMap(layouts.v, params.box_rows),
-      EncodeTensorMap(layouts.o, kStoreBoxRows)};
+      EncodeTensorMap(layouts.k, params.box_rows),
+      EncodeTensorMap(layouts.v, params.box_rows),
+      EncodeTensorMap(layouts.o, kStoreBoxRows),
+      {}};
+  if (thin.n != 0) {
+    maps.k = EncodeGroupMap(layouts.k, kernel.tile_keys / 4);
+    maps.v_groups = EncodeGroupMap(layouts.v, kernel.tile_keys / 4);
+    params.thin = {thin.sink_tokens, thin.recent_tokens, thin.skip_diagonal_blocks};
+  }
   const double scale =
       a.softmax_scale != 0.0f ? a.softmax_scale : 1.0 / std::sqrt(static_cast<double>(a.head_dim));
   params.scores = ScoreParamsOf(a, scale);

@@ -21,8 +21,8 @@ std::string PathName();
 
 /// Enqueues a supported call on `stream` (a cudaStream_t) of the current device. All arrays and
 /// `workspace` lie in device memory. Neither allocates nor waits: can be captured into a graph.
-void Run(const AttentionArguments& arguments, const TileIndex* index, void* workspace,
-         void* stream);
+void Run(const AttentionArguments& arguments, const TileIndex* index, const TileRule& rule,
+         void* workspace, void* stream);
 
 }  // namespace tamis::cuda
 

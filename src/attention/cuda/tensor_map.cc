@@ -56,27 +56,18 @@ void RequireCopyable(const TensorLayout& layout) {
           layout.name, layout.rows);
 }
 
-CUtensorMap EncodeTensorMap(const TensorLayout& layout, int32_t box_rows) {
-  const auto element = static_cast<int64_t>(SizeOf(layout.dtype));
-  const auto extent = [](int64_t n) { return static_cast<cuuint64_t>(std::max<int64_t>(n, 1)); };
-  // A dimension of one element is never stepped over, so any valid stride will do.
-  const auto bytes = [&](int64_t n, int64_t stride) {
-    return static_cast<cuuint64_t>(n <= 1 ? kUnit : stride * element);
-  };
-  const cuuint64_t extents[] = {extent(layout.dim), extent(layout.rows), extent(layout.heads),
-                                extent(layout.batch)};
-  const cuuint64_t strides[] = {bytes(layout.rows, layout.stride.row),
-                                bytes(layout.heads, layout.stride.head),
-                                bytes(layout.batch, layout.stride.batch)};
-  const cuuint32_t box[] = {kBoxDim, static_cast<cuuint32_t>(box_rows), 1, 1};
-  const cuuint32_t steps[] = {1, 1, 1, 1};
+namespace {
+
+CUtensorMap Encode(const TensorLayout& layout, int rank, const cuuint64_t* extents,
+                   const cuuint64_t* strides, const cuuint32_t* box) {
+  const cuuint32_t steps[] = {1, 1, 1, 1, 1};
   CUtensorMap map;
   const CUresult result =
       Encoder()(&map,
                 layout.dtype == DType::kBF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
                                              : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-                4, const_cast<void*>(layout.data), extents, strides, box, steps,
-                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                static_cast<cuuint32_t>(rank), const_cast<void*>(layout.data), extents, strides,
+                box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   Require(
       result == CUDA_SUCCESS,
@@ -84,6 +75,37 @@ CUtensorMap EncodeTensorMap(const TensorLayout& layout, int32_t box_rows) {
       layout.name, layout.batch, layout.rows, layout.heads, layout.dim, layout.stride.batch,
       layout.stride.row, layout.stride.head, static_cast<int>(result));
   return map;
+}
+
+cuuint64_t Extent(int64_t n) { return static_cast<cuuint64_t>(std::max<int64_t>(n, 1)); }
+
+/// A dimension of one element is never stepped over, so any valid stride will do.
+cuuint64_t StrideBytes(const TensorLayout& layout, int64_t extent, int64_t stride) {
+  return static_cast<cuuint64_t>(extent <= 1 ? kUnit
+                                             : stride * static_cast<int64_t>(SizeOf(layout.dtype)));
+}
+
+}  // namespace
+
+CUtensorMap EncodeTensorMap(const TensorLayout& layout, int32_t box_rows) {
+  const cuuint64_t extents[] = {Extent(layout.dim), Extent(layout.rows), Extent(layout.heads),
+                                Extent(layout.batch)};
+  const cuuint64_t strides[] = {StrideBytes(layout, layout.rows, layout.stride.row),
+                                StrideBytes(layout, layout.heads, layout.stride.head),
+                                StrideBytes(layout, layout.batch, layout.stride.batch)};
+  const cuuint32_t box[] = {kBoxDim, static_cast<cuuint32_t>(box_rows), 1, 1};
+  return Encode(layout, 4, extents, strides, box);
+}
+
+CUtensorMap EncodeGroupMap(const TensorLayout& layout, int32_t box_groups) {
+  const cuuint64_t extents[] = {Extent(layout.dim), 4, Extent(layout.rows / 4),
+                                Extent(layout.heads), Extent(layout.batch)};
+  const cuuint64_t strides[] = {StrideBytes(layout, 4, layout.stride.row),
+                                StrideBytes(layout, layout.rows / 4, 4 * layout.stride.row),
+                                StrideBytes(layout, layout.heads, layout.stride.head),
+                                StrideBytes(layout, layout.batch, layout.stride.batch)};
+  const cuuint32_t box[] = {kBoxDim, 2, static_cast<cuuint32_t>(box_groups), 1, 1};
+  return Encode(layout, 5, extents, strides, box);
 }
 
 }  // namespace tamis::cuda

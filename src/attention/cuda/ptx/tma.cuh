@@ -22,6 +22,17 @@ __device__ inline void CopyBox(uint32_t target, const CUtensorMap* map, uint32_t
       : "memory");
 }
 
+/// The same of a rank-5 map at (dim, member, group, head, batch).
+__device__ inline void CopyBox(uint32_t target, const CUtensorMap* map, uint32_t barrier,
+                               int32_t dim, int32_t member, int32_t group, int32_t head,
+                               int32_t batch) {
+  asm volatile(
+      "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes "
+      "[%0], [%1, {%3, %4, %5, %6, %7}], [%2];" ::"r"(target),
+      "l"(map), "r"(barrier), "r"(dim), "r"(member), "r"(group), "r"(head), "r"(batch)
+      : "memory");
+}
+
 /// Copies a box back, of which only what lies inside the tensor is written.
 __device__ inline void StoreBox(const CUtensorMap* map, uint32_t source, int32_t dim, int32_t row,
                                 int32_t head, int32_t batch) {

@@ -13,7 +13,8 @@ namespace tamis::cuda::sm90 {
 
 struct TensorMaps {
   CUtensorMap q, k, v;
-  CUtensorMap o;  ///< boxes of 16 rows
+  CUtensorMap o;         ///< boxes of 16 rows
+  CUtensorMap v_groups;  ///< sparse kernels: V in groups of four keys
 };
 
 /// One instantiation: its tile and how to start it on `blocks` persistent blocks.
@@ -38,6 +39,13 @@ extern const Kernel kListsBf16D64, kListsBf16D128, kListsF16D64, kListsF16D128;
 
 /// Clears the tile counter and fills `params.lists.order`.
 cudaError_t LaunchListOrder(const ForwardParams& params, cudaStream_t stream);
+
+/// Of each dtype and head dim: 2:4, 1:2 and 1:4, in the order of Keep.
+struct SparseKernels {
+  Kernel plain[3];
+  Kernel with_tokens[3];  ///< sinks, recent tokens or dense diagonal blocks
+};
+extern const SparseKernels kSparseBf16D64, kSparseBf16D128, kSparseF16D64, kSparseF16D128;
 
 }  // namespace tamis::cuda::sm90
 

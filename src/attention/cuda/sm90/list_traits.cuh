@@ -15,6 +15,7 @@ struct ListTraits : TileShape<Element, kHeadDim_, 2, kUnits * kUnitKeys> {
   using Shape = TileShape<Element, kHeadDim_, 2, kUnits * kUnitKeys>;
   using Shape::kHeadDim;
   static_assert(kHeadDim == 64 || kHeadDim == 128);
+  static constexpr bool kTokens = false;
   static constexpr bool kLists = true;
   static constexpr bool kGeneral = false;
 

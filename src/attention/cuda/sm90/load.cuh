@@ -19,8 +19,8 @@ template <class Traits, class Rows>
 class Producer {
  public:
   __device__ Producer(const ForwardParams& params, const CUtensorMap& q, const CUtensorMap& k,
-                      const CUtensorMap& v, SharedPlan<Traits>& plan)
-      : params_(params), q_(q), k_(k), v_(v), plan_(plan) {}
+                      const CUtensorMap& v, SharedPlan<Traits>& plan, const Rows& rows = Rows())
+      : params_(params), q_(q), k_(k), v_(v), plan_(plan), rows_(rows) {}
 
   __device__ void Run() {
     Scheduler scheduler(params_);
@@ -43,6 +43,7 @@ class Producer {
 
   __device__ void LoadTile(TileWork& work) {
     rows_.Open(params_, work);
+    if constexpr (Traits::kTokens) plan_.dense[work_.slot()] = rows_.dense();
     int32_t tile;
     [[maybe_unused]] const BandWalk* walk = nullptr;
     if constexpr (Traits::kGeneral) {
@@ -93,22 +94,23 @@ class Producer {
   }
 
   __device__ void LoadKeys(const Place& place) {
-    Load(k_, plan_.k[keys_.slot()], &plan_.key_full[keys_.slot()], &plan_.key_empty[keys_.slot()],
-         keys_.phase(), place);
+    Load<false>(k_, plan_.k[keys_.slot()], &plan_.key_full[keys_.slot()],
+                &plan_.key_empty[keys_.slot()], keys_.phase(), place);
     keys_.Advance();
   }
 
   __device__ void LoadValues(const Place& place) {
-    Load(v_, plan_.v[values_.slot()], &plan_.value_full[values_.slot()],
-         &plan_.value_empty[values_.slot()], values_.phase(), place);
+    Load<true>(v_, plan_.v[values_.slot()], &plan_.value_full[values_.slot()],
+               &plan_.value_empty[values_.slot()], values_.phase(), place);
     values_.Advance();
   }
 
+  template <bool kValues>
   __device__ void Load(const CUtensorMap& map, const unsigned char* target, uint64_t* full,
                        uint64_t* empty, uint32_t phase, const Place& place) {
     ptx::Wait(ptx::SharedAddress(empty), phase ^ 1);
     Rows::Converge();  // a wait may end at different times in different lanes
-    rows_.Copy(map, ptx::SharedAddress(target), ptx::SharedAddress(full), place);
+    rows_.template Copy<kValues>(map, ptx::SharedAddress(target), ptx::SharedAddress(full), place);
   }
 
   const ForwardParams& params_;

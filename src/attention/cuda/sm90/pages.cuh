@@ -34,6 +34,7 @@ class ContiguousRows {
   /// Finds the rows of a tile ahead of the copies of its K and V.
   __device__ Place Locate(int32_t tile) const { return row_ + tile * Traits::kTileKeys; }
 
+  template <bool kValues>
   __device__ void Copy(const CUtensorMap& map, uint32_t target, uint32_t barrier, Place row) const {
     ptx::ArriveExpectBytes(barrier, Traits::kKeyBytes);
     for (int i = 0; i < Traits::kDimBlocks; ++i) {
@@ -76,6 +77,7 @@ class PagedRows {
     return {tile, key < keys_ ? table_[PageOf(key)] : 0};
   }
 
+  template <bool kValues>
   __device__ void Copy(const CUtensorMap& map, uint32_t target, uint32_t barrier,
                        const Place& place) const {
     const int32_t rows = params_->box_rows;

@@ -41,6 +41,13 @@ struct ListParams {
   int32_t* order;
 };
 
+/// What an N:M call keeps on top of its selection; see NOfMRule.
+struct ThinParams {
+  int32_t sink_tokens;
+  int32_t recent_tokens;
+  bool dense_diagonal;
+};
+
 /// Everything but the tensor maps. Arrays lie in device memory.
 struct ForwardParams {
   void* o;
@@ -80,6 +87,7 @@ struct ForwardParams {
   int32_t box_rows;  ///< rows of K and V that one copy brings: part of a page and of a tile
 
   ScoreParams scores;
+  ThinParams thin;   ///< read by sparse kernels
   ListParams lists;  ///< read by kernels that walk lists
 };
 

@@ -6,6 +6,7 @@
 
 #include "attention/cuda/ptx/barrier.cuh"
 #include "attention/cuda/sm90/band.cuh"
+#include "attention/cuda/sm90/thin.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -35,6 +36,7 @@ struct SharedPlan {
   TileRange open[Traits::kGeneral ? 4 * Traits::kConsumers : 1];  ///< by warp; no mask needed
 
   typename Traits::ListState lists;
+  DenseTiles dense[Traits::kTokens ? Traits::kWorkStages : 1];  ///< beside `work`
 };
 
 /// Named barriers. 0 is __syncthreads.

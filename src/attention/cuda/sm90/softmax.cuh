@@ -37,14 +37,19 @@ __device__ inline float QuadSum(float x) {
   return x + __shfl_xor_sync(0xffffffffu, x, 2);
 }
 
-/// Turns scores into probabilities against `reference`; returns their sums.
-template <int kScores>
+/// Turns scores into probabilities against `reference`; returns their sums. kStep 2: the odd ones
+/// are known to weigh nothing.
+template <int kStep = 1, int kScores>
 __device__ inline float2 Exponentials(float (&s)[kScores], float scale,
                                       const float (&reference)[2]) {
   // Four chains an instruction apart: additions follow exponentials without waiting.
   float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
   for (int i = 0; i < kScores; ++i) {
+    if (i % kStep != 0) {
+      s[i] = 0.0f;
+      continue;
+    }
     s[i] = ptx::Exp2(fmaf(s[i], scale, -reference[(i >> 1) & 1]));
     sum[i & 3] += s[i];
   }
@@ -53,7 +58,7 @@ __device__ inline float2 Exponentials(float (&s)[kScores], float scale,
 
 /// Raises the references to the largest score of this tile where that is larger, then turns scores
 /// into probabilities. Returns what earlier sums and outputs must be multiplied by (sums are).
-template <int kScores>
+template <int kStep = 1, int kScores>
 __device__ inline float2 Rebase(float (&s)[kScores], float scale, RowState& state) {
   float factor[2], reference[2];
 #pragma unroll
@@ -69,7 +74,7 @@ __device__ inline float2 Rebase(float (&s)[kScores], float scale, RowState& stat
     reference[r] = state.reference[r] == -INFINITY ? 0.0f : state.reference[r];
     factor[r] = ptx::Exp2(old - reference[r]);
   }
-  const float2 sum = Exponentials(s, scale, reference);
+  const float2 sum = Exponentials<kStep>(s, scale, reference);
   state.sum[0] = state.sum[0] * factor[0] + sum.x;
   state.sum[1] = state.sum[1] * factor[1] + sum.y;
   return {factor[0], factor[1]};

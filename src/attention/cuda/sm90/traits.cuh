@@ -64,6 +64,7 @@ struct Traits : DenseShape<Element_, kHeadDim_> {
   using Shape = DenseShape<Element_, kHeadDim_>;
   using Shape::kConsumers, Shape::kHeadDim;
   static constexpr bool kGeneral = kGeneral_;
+  static constexpr bool kTokens = false;
   static constexpr bool kLists = false;
   using ListState = NoLists;
   static_assert(kHeadDim == 64 || kHeadDim == 128 || kHeadDim == 256);

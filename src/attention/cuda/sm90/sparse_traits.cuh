@@ -1,0 +1,67 @@
+// Shapes and budgets of the 2:4 kernel.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_SPARSE_TRAITS_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_SPARSE_TRAITS_CUH_
+
+#include <cstdint>
+#include <type_traits>
+
+#include "attention/cuda/sm90/select.cuh"
+#include "attention/cuda/sm90/traits.cuh"
+
+namespace tamis::cuda::sm90 {
+
+/// The members of Traits for a kernel that keeps at most two of every four keys.
+template <typename Element_, int kHeadDim_, Keep kKeep_, bool kTokens_>
+struct SparseTraits {
+  using Element = Element_;
+  static constexpr int kHeadDim = kHeadDim_;
+  static constexpr Keep kKeep = kKeep_;
+  /// Metadata from the signs of differences, on the multiply-add pipe, instead of compares and
+  /// selects: at head_dim 128 it slowed 2:4 by 9 % of a step, elsewhere it gained 3 %.
+  static constexpr bool kSigns = kHeadDim_ == 64 || kKeep_ != Keep::kTwoOfFour;
+  /// Runs sinks, recent tokens and dense diagonal blocks too.
+  static constexpr bool kTokens = kTokens_;
+  static constexpr bool kGeneral = false;
+  static constexpr bool kLists = false;
+  using ListState = NoLists;
+  static_assert(kHeadDim == 64 || kHeadDim == 128);
+
+  // Probabilities take half the registers of a dense tile, which is room for wider tiles: the
+  // sparse product reads V at the whole rate of shared memory, so that Q K^T must read as little.
+  static constexpr int kConsumers = kHeadDim == 64 ? 3 : 2;
+  // Tiles with tokens that are kept besides need the registers of a dense tile after all.
+  static constexpr int kTileKeys = kHeadDim == 64 || kTokens ? 128 : 192;
+  static constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
+  static constexpr int kTileRows = kConsumers * kGroupRows;
+  static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
+  static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
+
+  static constexpr int kQueryStages = 1;
+  static constexpr int kKeyStages = kHeadDim == 64 ? 4 : 2;
+  static constexpr int kValueStages = kHeadDim == 64 ? 4 : 2;
+  static constexpr int kWorkStages = 4;
+  /// Write a tile's output under the next tile's first scores, where registers allow it.
+  static constexpr bool kDeferOutput = kHeadDim == 128;
+  static constexpr bool kPingPong = kHeadDim == 128;
+
+  static constexpr int kDimBlocks = kHeadDim / kBlockDim;
+  static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;
+  static constexpr uint32_t kKeyBlockBytes = kTileKeys * ptx::kSwizzleRowBytes;
+  static constexpr uint32_t kQueryBytes = kDimBlocks * kQueryBlockBytes;
+  static constexpr uint32_t kKeyBytes = kDimBlocks * kKeyBlockBytes;
+
+  static constexpr int kScores = kTileKeys / 2;  ///< scores a thread holds
+  static constexpr int kKept = kScores / 2;      ///< of those, kept
+  static constexpr int kOutputs = kHeadDim / 2;  ///< outputs a thread holds
+  /// The exponentials' step over what is kept: see softmax.cuh.
+  static constexpr int kStep = kKeep == Keep::kOneOfFour ? 2 : 1;
+  static constexpr int kPacked = kKept / 2;     ///< registers of packed probabilities
+  static constexpr int kMetadata = kKept / 16;  ///< registers of metadata
+
+  static constexpr float kRescueSum =
+      std::is_same_v<Element, ptx::F16> ? 16384.0f : 1099511627776.0f;
+};
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_SPARSE_TRAITS_CUH_
