@@ -48,21 +48,25 @@ struct ListWalk {
                               uint32_t key_slot, int32_t group, int32_t,
                               const int32_t (&last_key)[2]) {
     constexpr int kUnitScores = kUnitKeys / 2;
+    // By the lane that will release the stage, so that its reads come before that by program order.
     const UnitKeys& keys = plan.lists.keys[key_slot];
+    const bool reads = (threadIdx.x & 31) == 0;
+    const auto read = [&](const auto& value) {
+      return __shfl_sync(0xffffffffu, reads ? static_cast<int32_t>(value) : 0, 0);
+    };
+    const int32_t present_units = read(keys.present);
     const int32_t column = 2 * (static_cast<int32_t>(threadIdx.x) & 3);
 #pragma unroll
     for (int u = 0; u < kBoxes; ++u) {
-      const bool present = (keys.present >> (group * kBoxes + u) & 1) != 0;
+      const bool present = (present_units >> (group * kBoxes + u) & 1) != 0;
+      const int32_t first = read(keys.first[u]);
       int32_t last[2];
-      for (int r = 0; r < 2; ++r) {
-        last[r] = present ? last_key[r] - keys.first[u] - column : -1;
-      }
+      for (int r = 0; r < 2; ++r) last[r] = present ? last_key[r] - first - column : -1;
 #pragma unroll
       for (int i = 0; i < kUnitScores; ++i) {
         if (ColumnOf(i) > last[(i >> 1) & 1]) s[u * kUnitScores + i] = -INFINITY;
       }
     }
-    __syncwarp();  // every lane has read the keys before lane 0 releases their stage
   }
 
   /// The first key of a box of tile `tile`, the first of its walk.
