@@ -5,7 +5,6 @@
 #include <cstdint>
 
 #include "attention/cuda/ptx/wgmma.cuh"
-#include "attention/cuda/ptx/wgmma_sparse.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
 namespace tamis::cuda::sm90 {

@@ -3,18 +3,24 @@
 #define TAMIS_ATTENTION_CUDA_SM90_SPARSE_TRAITS_CUH_
 
 #include <cstdint>
-#include <type_traits>
 
 #include "attention/cuda/sm90/select.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
 namespace tamis::cuda::sm90 {
 
+// Probabilities take half the registers of a dense tile, which is room for wider tiles: the sparse
+// product reads V at the whole rate of shared memory, so that Q K^T must read as little. Tiles with
+// tokens that are kept besides need the registers of a dense tile after all.
+template <typename Element, int kHeadDim, bool kTokens>
+using SparseShape =
+    TileShape<Element, kHeadDim, kHeadDim == 64 ? 3 : 2, kHeadDim == 64 || kTokens ? 128 : 192>;
+
 /// The members of Traits for a kernel that keeps at most two of every four keys.
 template <typename Element_, int kHeadDim_, Keep kKeep_, bool kTokens_>
-struct SparseTraits {
-  using Element = Element_;
-  static constexpr int kHeadDim = kHeadDim_;
+struct SparseTraits : SparseShape<Element_, kHeadDim_, kTokens_> {
+  using Shape = SparseShape<Element_, kHeadDim_, kTokens_>;
+  using Shape::kConsumers, Shape::kHeadDim, Shape::kScores;
   static constexpr Keep kKeep = kKeep_;
   /// Metadata from the signs of differences, on the multiply-add pipe, instead of compares and
   /// selects: at head_dim 128 it slowed 2:4 by 9 % of a step, elsewhere it gained 3 %.
@@ -26,13 +32,6 @@ struct SparseTraits {
   using ListState = NoLists;
   static_assert(kHeadDim == 64 || kHeadDim == 128);
 
-  // Probabilities take half the registers of a dense tile, which is room for wider tiles: the
-  // sparse product reads V at the whole rate of shared memory, so that Q K^T must read as little.
-  static constexpr int kConsumers = kHeadDim == 64 ? 3 : 2;
-  // Tiles with tokens that are kept besides need the registers of a dense tile after all.
-  static constexpr int kTileKeys = kHeadDim == 64 || kTokens ? 128 : 192;
-  static constexpr int kThreads = (1 + kConsumers) * kWarpgroup;
-  static constexpr int kTileRows = kConsumers * kGroupRows;
   static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
   static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 240;
 
@@ -44,22 +43,11 @@ struct SparseTraits {
   static constexpr bool kDeferOutput = kHeadDim == 128;
   static constexpr bool kPingPong = kHeadDim == 128;
 
-  static constexpr int kDimBlocks = kHeadDim / kBlockDim;
-  static constexpr uint32_t kQueryBlockBytes = kTileRows * ptx::kSwizzleRowBytes;
-  static constexpr uint32_t kKeyBlockBytes = kTileKeys * ptx::kSwizzleRowBytes;
-  static constexpr uint32_t kQueryBytes = kDimBlocks * kQueryBlockBytes;
-  static constexpr uint32_t kKeyBytes = kDimBlocks * kKeyBlockBytes;
-
-  static constexpr int kScores = kTileKeys / 2;  ///< scores a thread holds
-  static constexpr int kKept = kScores / 2;      ///< of those, kept
-  static constexpr int kOutputs = kHeadDim / 2;  ///< outputs a thread holds
+  static constexpr int kKept = kScores / 2;  ///< of a thread's scores
   /// The exponentials' step over what is kept: see softmax.cuh.
   static constexpr int kStep = kKeep == Keep::kOneOfFour ? 2 : 1;
   static constexpr int kPacked = kKept / 2;     ///< registers of packed probabilities
   static constexpr int kMetadata = kKept / 16;  ///< registers of metadata
-
-  static constexpr float kRescueSum =
-      std::is_same_v<Element, ptx::F16> ? 16384.0f : 1099511627776.0f;
 };
 
 }  // namespace tamis::cuda::sm90
