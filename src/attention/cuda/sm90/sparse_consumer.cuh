@@ -8,7 +8,6 @@
 
 #include "attention/cuda/sm90/epilogue.cuh"
 #include "attention/cuda/sm90/mma.cuh"
-#include "attention/cuda/sm90/rescue.cuh"
 #include "attention/cuda/sm90/select.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/softmax.cuh"
@@ -97,6 +96,8 @@ class SparseConsumer {
                         uint32_t (&metadata)[Traits::kMetadata], RowState& state) {
     float kept[Traits::kKept];
     uint32_t mine[Traits::kMetadata];
+    ReleaseKeys();
+    if (tile_ == 0) ReleaseQuery();
     Mask(s);
     KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
     const float2 factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
@@ -105,12 +106,10 @@ class SparseConsumer {
     } else {
       Clear(o);  // this is the row's first tile
     }
-    ReleaseKeys();
     ClearTail();
     PackKept(kept, packed);
 #pragma unroll
     for (int t = 0; t < Traits::kMetadata; ++t) metadata[t] = GatherMetadata(mine[t]).Join();
-    if (tile_ == 0) ReleaseQuery();
     --tile_;
   }
 
@@ -132,11 +131,11 @@ class SparseConsumer {
   /// the scores' columns. Nothing is in flight before or after it.
   __device__ void DenseTile(float (&o)[Traits::kOutputs], float (&s)[Traits::kScores],
                             RowState& state) {
+    ReleaseKeys();
+    if (tile_ == 0) ReleaseQuery();
     Mask(s);
     Thin(s);
     ScaleRows(o, Rebase(s, params_.scale_log2, state));
-    ReleaseKeys();
-    if (tile_ == 0) ReleaseQuery();
     ClearTail();
     WaitValues();
     TakeTurn();
@@ -208,26 +207,26 @@ class SparseConsumer {
     PassTurn();
     ptx::WaitBatches<1>();
     ptx::Pin(s);
-    float kept[Traits::kKept];
+    ReleaseKeys();
+    if (tile_ == 0) ReleaseQuery();
+    if constexpr (kMasked) Mask(s);
+    // The kept scores stay beside their probabilities, in registers that the others leave, until
+    // the softmax has been accepted: K need not wait for that.
+    float kept[Traits::kKept], p[Traits::kKept];
     uint32_t mine[Traits::kMetadata];
+    KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
+    Copy(kept, p);
     bool rebased = kMasked;
     float2 factor;
-    if constexpr (kMasked) Mask(s);
-    KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
     if constexpr (kMasked) {
-      factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
+      factor = Rebase<Traits::kStep>(p, params_.scale_log2, state);
     } else {
-      const float2 sum = Exponentials<Traits::kStep>(kept, params_.scale_log2, state.reference);
+      const float2 sum = Exponentials<Traits::kStep>(p, params_.scale_log2, state.reference);
       // Uniform over the warp; the branch also keeps the wait for the values behind the softmax.
       rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
       if (rebased) {
-        const uint32_t warp_row = group_ * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16;
-        RecomputeScores<Traits>(s,
-                                base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
-                                    warp_row * ptx::kSwizzleRowBytes,
-                                base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes);
-        KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
-        factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
+        Copy(kept, p);
+        factor = Rebase<Traits::kStep>(p, params_.scale_log2, state);
         __syncwarp();
       } else {
         state.sum[0] += sum.x;
@@ -237,15 +236,13 @@ class SparseConsumer {
     GatheredMetadata gathered[Traits::kMetadata];
 #pragma unroll
     for (int t = 0; t < Traits::kMetadata; ++t) gathered[t] = GatherMetadata(mine[t]);
-    ReleaseKeys();
-    if (tile_ == 0) ReleaseQuery();
     ptx::WaitBatches<0>();
     ptx::Pin(o);
     ptx::Pin(packed);
     ptx::Pin(metadata);
     ReleaseValues();
     if (rebased) ScaleRows(o, factor);
-    PackKept(kept, packed);
+    PackKept(p, packed);
 #pragma unroll
     for (int t = 0; t < Traits::kMetadata; ++t) metadata[t] = gathered[t].Join();
   }
@@ -253,6 +250,11 @@ class SparseConsumer {
   __device__ static void Clear(float (&o)[Traits::kOutputs]) {
 #pragma unroll
     for (int i = 0; i < Traits::kOutputs; ++i) o[i] = 0.0f;
+  }
+
+  __device__ static void Copy(const float (&from)[Traits::kKept], float (&to)[Traits::kKept]) {
+#pragma unroll
+    for (int i = 0; i < Traits::kKept; ++i) to[i] = from[i];
   }
 
   __device__ static void PackKept(const float (&kept)[Traits::kKept],
