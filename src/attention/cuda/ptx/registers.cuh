@@ -30,10 +30,12 @@ __device__ inline uint32_t Fresh(uint32_t value) {
   return value;
 }
 
+/// A value that is the same in all lanes, so that the compiler knows it: what a loop carries it
+/// may keep in registers of the lanes, and then moves to uniform ones each address made of it.
+__device__ inline uint32_t Uniform(uint32_t value) { return __shfl_sync(0xffffffffu, value, 0); }
+
 /// A value that the compiler cannot derive again, so that it keeps it in a register.
-__device__ inline uint32_t Opaque(uint32_t value) {
-  return __shfl_sync(0xffffffffu, Fresh(value), 0);
-}
+__device__ inline uint32_t Opaque(uint32_t value) { return Uniform(Fresh(value)); }
 
 __device__ inline float Exp2(float x) {
   float y;

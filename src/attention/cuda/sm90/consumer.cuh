@@ -375,18 +375,22 @@ class Consumer {
            warp_row * ptx::kSwizzleRowBytes;
   }
 
-  /// Lower descriptor words of this warpgroup's rows of Q and of the tiles at hand.
+  /// Lower descriptor words of this warpgroup's rows of Q and of the tiles at hand. Products read
+  /// descriptors from uniform registers.
   __device__ uint32_t QueryTile() const {
-    return ptx::DescriptorLow(base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
+    return ptx::DescriptorLow(base_ + offsetof(Plan, q) +
+                                  ptx::Uniform(queries_.slot()) * Traits::kQueryBytes +
                                   group_ * kGroupRows * ptx::kSwizzleRowBytes,
                               16);
   }
   __device__ uint32_t KeyTile() const {
-    return ptx::DescriptorLow(base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes, 16);
+    return ptx::DescriptorLow(
+        base_ + offsetof(Plan, k) + ptx::Uniform(keys_.slot()) * Traits::kKeyBytes, 16);
   }
   __device__ uint32_t ValueTile() const {
-    return ptx::DescriptorLow(base_ + offsetof(Plan, v) + values_.slot() * Traits::kKeyBytes,
-                              Traits::kKeyBlockBytes);
+    return ptx::DescriptorLow(
+        base_ + offsetof(Plan, v) + ptx::Uniform(values_.slot()) * Traits::kKeyBytes,
+        Traits::kKeyBlockBytes);
   }
 
   __device__ void WaitKeys() const { ptx::Wait(Barrier(kKeyFull, keys_.slot()), keys_.phase()); }
