@@ -11,6 +11,7 @@
 
 #include "attention/cuda/device_buffer.cuh"
 #include "attention/cuda/error.cuh"
+#include "gpu/bench_index.h"
 #include "gpu/clock.h"
 #include "gpu/device_index.h"
 #include "gpu/fill_normal.h"
@@ -37,24 +38,6 @@ double Pairs(const BenchCall& call) {
     }
   }
   return pairs * call.q_heads;
-}
-
-/// What BenchCall::density asks for.
-TileIndexStorage RandomLists(const BenchCall& call) {
-  TileIndexStorage index({.q_heads = call.q_heads,
-                          .max_query_tokens = call.lengths[0],
-                          .max_key_tokens = call.lengths[0]});
-  std::mt19937 random(1);
-  std::bernoulli_distribution keep(*call.density);
-  const int32_t blocks = index.shape().query_blocks();
-  for (int64_t row = 0; row < index.shape().rows(); ++row) {
-    const auto diagonal = static_cast<int32_t>(row % blocks);
-    for (int32_t block = 0; block < diagonal; ++block) {
-      if (keep(random)) index.SetBlock(row, block);
-    }
-    index.SetBlock(row, diagonal);
-  }
-  return index;
 }
 
 /// A call with its memory.
@@ -102,15 +85,10 @@ class Runner {
     }
     context_.device = Device::kCuda;
     pairs_ = Pairs(call);
-    if (call.density) {
-      const TileIndexStorage lists = RandomLists(call);
-      index_.emplace(lists);
-      const int64_t rows_of_lists = lists.shape().rows();
-      const TileIndex host = lists.view();
-      const double tiles = static_cast<double>(
-          std::accumulate(host.counts, host.counts + rows_of_lists, int64_t{0}));
-      // Half of every diagonal block counts.
-      pairs_ = (tiles - 0.5 * static_cast<double>(rows_of_lists)) * 128.0 * 128.0;
+    if (call.density || call.slash) {
+      const BenchIndex made = MakeBenchIndex(call);
+      index_.emplace(made.index);
+      pairs_ = made.pairs;
     }
     plan_ = PlanAttention(a, index_ ? &index_->view().shape : nullptr, call_.rule, context_);
     workspace_ = Allocate(plan_.workspace_bytes);

@@ -11,6 +11,17 @@
 
 namespace tamis::gpu_testing {
 
+/// The pattern of a vertical-slash selector: for each head columns and bands of diagonals at
+/// random, and the diagonals nearest to the main one.
+struct VerticalSlash {
+  int32_t columns = 0;
+  int32_t local = 0;  ///< diagonals from the main one; 0: its block
+  int32_t bands = 0;
+  int32_t band_width = 0;  ///< diagonals
+  /// In place of windows and columns as many tiles in random blocks below the diagonal.
+  bool as_blocks = false;
+};
+
 /// One call on random normal inputs.
 struct BenchCall {
   std::string name;
@@ -29,6 +40,7 @@ struct BenchCall {
   /// the diagonal. One causal sequence. Unset: dense.
   std::optional<double> density = {};
   TileRule rule = {};
+  std::optional<VerticalSlash> slash = {};  ///< in place of density
 };
 
 struct BenchOptions {

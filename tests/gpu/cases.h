@@ -17,6 +17,7 @@ struct IndexOptions {
     kRandom,    ///< blocks the mask hides among them
     kOneBlock,  ///< of each row
     kFull,
+    kFullWindows,  ///< every key, by one window a row
   };
   int32_t query_block = 128;
   int32_t key_block = 128;
@@ -24,6 +25,9 @@ struct IndexOptions {
   Kind kind = Kind::kRandom;
   double density = 0.4;
   double empty_rows = 0.1;
+  int32_t windows = 0;      ///< at most, per row; the last ends with the keys
+  int32_t window_keys = 0;  ///< of every window; 0: up to one and a half blocks
+  int32_t columns = 0;      ///< of each row, as far as there are keys
 };
 
 struct Case {
@@ -37,7 +41,10 @@ struct Case {
 std::vector<Case> DenseCases(bool quick);
 std::vector<Case> ListCases(bool quick);
 std::vector<Case> SparseCases(bool quick);
+std::vector<Case> GatherCases(bool quick);
 
+void AddWindowsAndColumns(const AttentionArguments& arguments, const IndexOptions& options,
+                          uint64_t seed, TileIndexStorage& index);
 TileIndexStorage MakeIndex(const AttentionArguments& arguments, const IndexOptions& options,
                            uint64_t seed);
 

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <optional>
+#include <utility>
 
 #include "attention/compare.h"
 #include "attention/cuda/device_buffer.cuh"
@@ -51,7 +52,10 @@ class Graph {
   std::optional<cuda::DeviceBuffer> workspace_;
 };
 
-std::string CheckOne(uint64_t seed, bool lists, int32_t head_dim) {
+enum class Keys : uint8_t { kDense, kLists, kGathered };
+
+std::string CheckOne(uint64_t seed, Keys keys, int32_t head_dim) {
+  const bool lists = keys != Keys::kDense;
   Problem problem({.batch = 2,
                    .head_dim = head_dim,
                    .query_tokens = 400,
@@ -60,7 +64,12 @@ std::string CheckOne(uint64_t seed, bool lists, int32_t head_dim) {
                    .key_lengths = {700, 512},
                    .seed = seed});
   DeviceProblem device(problem);
-  const IndexOptions options{.key_block = 64, .density = 0.5};
+  IndexOptions options{.key_block = 64, .density = 0.5};
+  if (keys == Keys::kGathered) {
+    options.density = 0.2;
+    options.windows = 3;
+    options.columns = 150;
+  }
   std::optional<DeviceIndex> index;
   if (lists) index.emplace(MakeIndex(problem.arguments, options, seed));
   Graph graph(device.arguments(), lists ? &index->view() : nullptr);
@@ -88,11 +97,12 @@ std::string CheckOne(uint64_t seed, bool lists, int32_t head_dim) {
 
 std::vector<GraphCheck> CheckGraphs(uint64_t seed) {
   std::vector<GraphCheck> checks;
-  for (const bool lists : {false, true}) {
+  const std::pair<Keys, const char*> kinds[] = {
+      {Keys::kDense, "dense"}, {Keys::kLists, "lists"}, {Keys::kGathered, "gathered"}};
+  for (const auto& [keys, name] : kinds) {
     for (const int32_t head_dim : {128, 64}) {
-      checks.push_back({std::string("graph of ") + (lists ? "lists" : "dense") + ", d" +
-                            std::to_string(head_dim),
-                        CheckOne(seed, lists, head_dim)});
+      checks.push_back({std::string("graph of ") + name + ", d" + std::to_string(head_dim),
+                        CheckOne(seed, keys, head_dim)});
     }
   }
   return checks;

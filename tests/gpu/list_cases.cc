@@ -114,9 +114,10 @@ TileIndexStorage MakeIndex(const AttentionArguments& arguments, const IndexOptio
       RandomIndex(arguments, {.query_block = options.query_block,
                               .key_block = options.key_block,
                               .heads_per_row = heads_per_row,
-                              .density = options.kind == Kind::kOneBlock ? 0.0 : options.density,
+                              .density = options.kind == Kind::kRandom ? options.density : 0.0,
                               .empty_rows = options.empty_rows,
                               .seed = seed});
+  AddWindowsAndColumns(arguments, options, seed, index);
   if (options.kind != Kind::kOneBlock) return index;
   Rng rng(seed);
   const int64_t rows = index.shape().rows();

@@ -2,9 +2,9 @@
 //
 //   tamis_gpu check [--quick] [--filter TEXT] [--seed N]
 //   tamis_gpu bench [--lengths N...] [--head-dims N...] [--f16] [--bidirectional] [--sustained]
-//                   [--paged | --ragged | --general | --lists]    beside the dense call, taking
-//                   turns; the
-//                                                       last number is the rate over dense's
+//                   [--paged | --ragged | --general | --lists | --columns]
+//                                      beside the dense call, taking turns; the last number is the
+//                                      rate over dense's
 //   tamis_gpu once     one shape, from LENGTH and HEAD_DIM of the environment; prints milliseconds
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
@@ -122,6 +122,32 @@ std::vector<BenchCall> SparseCalls(const BenchCall& dense) {
   return calls;
 }
 
+/// Vertical-slash patterns, each beside lists of as many tiles.
+std::vector<BenchCall> ColumnCalls(const BenchCall& dense) {
+  struct Named {
+    const char* name;
+    VerticalSlash slash;
+  };
+  const Named patterns[] = {
+      {"1000 columns, 2048 local, 8 bands of 500",
+       {.columns = 1000, .local = 2048, .bands = 8, .band_width = 500}},
+      {"2048 local, 8 bands of 500", {.local = 2048, .bands = 8, .band_width = 500}},
+      {"64 columns, 1024 local", {.columns = 64, .local = 1024}},
+      {"diagonal, 1024 columns", {.columns = 1024}},
+      {"diagonal, 8192 columns", {.columns = 8192}},
+  };
+  std::vector<BenchCall> calls = {dense};
+  for (const Named& pattern : patterns) {
+    for (const bool as_blocks : {false, true}) {
+      calls.push_back(dense);
+      calls.back().name = fmt::format("{}{}", pattern.name, as_blocks ? ", as blocks" : "");
+      calls.back().slash = pattern.slash;
+      calls.back().slash->as_blocks = as_blocks;
+    }
+  }
+  return calls;
+}
+
 int Bench(const std::vector<std::string>& words) {
   BenchCall dense{.name = "dense"};
   BenchOptions options;
@@ -150,6 +176,8 @@ int Bench(const std::vector<std::string>& words) {
       others = ListCalls;
     } else if (word == "--sparse") {
       others = SparseCalls;
+    } else if (word == "--columns") {
+      others = ColumnCalls;
     } else if (list != nullptr) {
       list->push_back(std::stoi(word));
     } else {

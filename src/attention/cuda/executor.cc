@@ -72,11 +72,21 @@ const sm90::Kernel& SparseKernelOf(bool bf16, int32_t dim, const NOfMRule& rule)
   return (tokens ? kernels.with_tokens : kernels.plain)[rule.n == 2 ? 0 : rule.m == 2 ? 1 : 2];
 }
 
-const sm90::Kernel& KernelOf(const AttentionArguments& a, bool lists, const NOfMRule& thin) {
+/// True where single keys or parts of key blocks are visited.
+bool Gathers(const TileIndex* index) {
+  return index != nullptr && (index->window_offsets != nullptr || index->column_offsets != nullptr);
+}
+
+const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index,
+                             const NOfMRule& thin) {
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
   if (thin.n != 0) return SparseKernelOf(bf16, dim, thin);
-  if (lists) {
+  if (Gathers(index)) {
+    if (dim > 64) return bf16 ? sm90::kGatherBf16D128 : sm90::kGatherF16D128;
+    return bf16 ? sm90::kGatherBf16D64 : sm90::kGatherF16D64;
+  }
+  if (index != nullptr) {
     if (dim > 64) return bf16 ? sm90::kListsBf16D128 : sm90::kListsF16D128;
     return bf16 ? sm90::kListsBf16D64 : sm90::kListsF16D64;
   }
@@ -197,6 +207,20 @@ void RequireThinnable(const AttentionArguments& a, const TileIndexShape* index,
 
 constexpr size_t kCounterBytes = 64;
 
+/// The workspace of a call with an index. What only windows and columns use is there always: plans
+/// see shapes alone.
+struct ListWorkspace {
+  ListWorkspace(int64_t tiles, const TileIndexShape& index) {
+    lengths = kCounterBytes + sizeof(int32_t) * static_cast<size_t>(tiles);
+    touched = lengths + sizeof(int32_t) * static_cast<size_t>(index.rows());
+    bytes = touched + sizeof(uint32_t) *
+                          static_cast<size_t>(DeviceAttribute(cudaDevAttrMultiProcessorCount)) *
+                          sm90::kTouchedRows * static_cast<size_t>(index.row_words());
+  }
+  size_t order = kCounterBytes;
+  size_t lengths, touched, bytes;
+};
+
 /// How the rows of an index become tiles of two warpgroups of 64 queries.
 struct ListGeometry {
   ListGeometry(const AttentionArguments& a, const TileIndexShape& index) {
@@ -222,22 +246,45 @@ void SetLists(const AttentionArguments& a, const TileIndex& index, void* workspa
   const TileIndexShape& shape = index.shape;
   const ListGeometry geometry(a, shape);
   params.tiles = geometry.unit_tiles * a.batch * a.kv_heads;
+  const ListWorkspace parts(params.tiles, shape);
+  auto* const bytes = static_cast<char*>(workspace);
   params.section_units =
       std::min(params.section_units, std::max(kSectionTiles / geometry.unit_tiles, 1));
   params.next_tile = static_cast<int32_t*>(workspace);
-  params.lists = {
-      .bitmap = index.bitmap,
-      .counts = index.counts,
-      .head_rows = shape.head_rows(),
-      .row_blocks = shape.query_blocks(),
-      .row_words = shape.row_words(),
-      .query_block = shape.query_block,
-      .key_block = shape.key_block,
-      .heads_per_row = shape.heads_per_row,
-      .second = geometry.second,
-      .head_tiles = geometry.head_tiles,
-      .unit_tiles = geometry.unit_tiles,
-      .order = reinterpret_cast<int32_t*>(static_cast<char*>(workspace) + kCounterBytes)};
+  params.lists = {.bitmap = index.bitmap,
+                  .counts = index.counts,
+                  .head_rows = shape.head_rows(),
+                  .row_blocks = shape.query_blocks(),
+                  .row_words = shape.row_words(),
+                  .query_block = shape.query_block,
+                  .key_block = shape.key_block,
+                  .heads_per_row = shape.heads_per_row,
+                  .second = geometry.second,
+                  .head_tiles = geometry.head_tiles,
+                  .unit_tiles = geometry.unit_tiles,
+                  .order = reinterpret_cast<int32_t*>(bytes + parts.order),
+                  .gather = {.window_offsets = index.window_offsets,
+                             .windows = index.windows,
+                             .column_offsets = index.column_offsets,
+                             .columns = index.columns,
+                             .k = a.k.data,
+                             .v = a.v.data,
+                             .k_stride = a.k.stride,
+                             .v_stride = a.v.stride,
+                             .head_dim = a.head_dim,
+                             .rows = shape.rows(),
+                             .lengths = reinterpret_cast<int32_t*>(bytes + parts.lengths),
+                             .touched = reinterpret_cast<uint32_t*>(bytes + parts.touched)}};
+}
+
+/// Threads that copy single keys reckon with 32 bits from one to the next.
+void RequireGatherable(const AttentionArguments& a) {
+  const auto most = int64_t{UINT32_MAX} / static_cast<int64_t>(SizeOf(a.kv_dtype));
+  Require(
+      KeyRows(a) <= 1 || (a.k.stride.row <= most && a.v.stride.row <= most),
+      "rows of k and v are {} and {} elements apart; with columns or windows of a TileIndex the "
+      "CUDA executor takes up to {}",
+      a.k.stride.row, a.v.stride.row, most);
 }
 
 }  // namespace
@@ -285,9 +332,8 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
 
 size_t WorkspaceBytes(const AttentionArguments& a, const TileIndexShape* index) {
   if (index != nullptr) {
-    return kCounterBytes + sizeof(int32_t) *
-                               static_cast<size_t>(ListGeometry(a, *index).unit_tiles) * a.batch *
-                               a.kv_heads;
+    return ListWorkspace(int64_t{ListGeometry(a, *index).unit_tiles} * a.batch * a.kv_heads, *index)
+        .bytes;
   }
   return (Ragged(a) ? 2 + 2 * static_cast<size_t>(a.batch) : 1) * sizeof(int32_t);
 }
@@ -296,13 +342,10 @@ std::string PathName() { return "cuda/sm90"; }
 
 void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& rule, void* workspace,
          void* stream) {
-  if (index != nullptr) {
-    RequireAbsent(index->window_offsets != nullptr, "windows of a TileIndex");
-    RequireAbsent(index->column_offsets != nullptr, "columns of a TileIndex");
-  }
+  if (Gathers(index)) RequireGatherable(a);
   if (a.query_tokens == 0) return;
   const NOfMRule thin = ActiveNOfM(a, rule);
-  const sm90::Kernel& kernel = KernelOf(a, index != nullptr, thin);
+  const sm90::Kernel& kernel = KernelOf(a, index, thin);
   Layouts layouts(a);
   const bool has_keys = KeyRows(a) > 0;
   if (!has_keys) {
@@ -370,6 +413,10 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
   auto* const counters = static_cast<int32_t*>(workspace);
   if (index != nullptr) {
     SetLists(a, *index, workspace, params);
+    if (Gathers(index)) {
+      CheckCuda(sm90::LaunchMeasureRows(params, cuda_stream), "measuring the rows of the index");
+      params.lists.counts = params.lists.gather.lengths;
+    }
     CheckCuda(sm90::LaunchListOrder(params, cuda_stream), "ordering the lists");
   } else if (Ragged(a)) {
     params.next_tile = counters;

@@ -44,6 +44,21 @@ __device__ inline void Wait(uint32_t barrier, uint32_t parity) {
       : "memory");
 }
 
+/// True if the phase of parity `parity` has completed.
+__device__ inline bool HasCompleted(uint32_t barrier, uint32_t parity) {
+  uint32_t done;
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "mbarrier.test_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+      "selp.u32 %0, 1, 0, done;\n"
+      "}\n"
+      : "=r"(done)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+
 /// Waits until `threads` threads have met at named barrier `id`.
 __device__ inline void SyncNamed(uint32_t id, uint32_t threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");

@@ -13,6 +13,7 @@
 
 #include "attention/cuda/sm90/dense_walk.cuh"
 #include "attention/cuda/sm90/epilogue.cuh"
+#include "attention/cuda/sm90/gather_walk.cuh"
 #include "attention/cuda/sm90/list_walk.cuh"
 #include "attention/cuda/sm90/mma.cuh"
 #include "attention/cuda/sm90/rescue.cuh"
@@ -27,7 +28,9 @@ namespace tamis::cuda::sm90 {
 
 template <class Traits>
 class Consumer {
-  using Walk = std::conditional_t<Traits::kLists, ListWalk<Traits>, DenseWalk<Traits>>;
+  using Walk =
+      std::conditional_t<Traits::kGathers, GatherWalk<Traits>,
+                         std::conditional_t<Traits::kLists, ListWalk<Traits>, DenseWalk<Traits>>>;
 
  public:
   __device__ Consumer(const ForwardParams& params, const CUtensorMap& o, SharedPlan<Traits>& plan,
@@ -59,7 +62,7 @@ class Consumer {
     PackScores<Traits>(s, packed);
     Clear(o);
     for (;;) {
-      if constexpr (Traits::kGeneral) {
+      if constexpr (Traits::kGeneral || Traits::kGathers) {
         while (NextTile()) {
           if (MustMask()) {
             Step<true>(o, s, packed, state);
@@ -252,7 +255,10 @@ class Consumer {
   }
 
   __device__ bool MustMask() const {
-    if constexpr (Traits::kGeneral) {
+    if constexpr (Traits::kGathers) {
+      WaitKeys();
+      return Walk::MustMask(plan_, keys_.slot(), group_);
+    } else if constexpr (Traits::kGeneral) {
       const TileRange& open = plan_.open[group_ * 4 + threadIdx.x % kWarpgroup / 32];
       return tile_ < open.begin || tile_ >= open.end;
     }

@@ -7,6 +7,8 @@
 #include <cstdint>
 
 #include "attention/cuda/sm90/consumer.cuh"
+#include "attention/cuda/sm90/gather_load.cuh"
+#include "attention/cuda/sm90/gather_traits.cuh"
 #include "attention/cuda/sm90/launch.cuh"
 #include "attention/cuda/sm90/list_load.cuh"
 #include "attention/cuda/sm90/list_plan.cuh"
@@ -35,7 +37,12 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
   __syncthreads();
   if (group == 0) {
     ptx::LowerRegisters<Traits::kProducerRegisters>();
-    if constexpr (Traits::kLists) {
+    if constexpr (Traits::kGathers) {
+      // Warps of three schedulers.
+      if (threadIdx.x / 32 == 0) KeyLoader<Traits>(params, q, k, plan).Run();
+      if (threadIdx.x / 32 == 1) Planner<Traits>(params, plan).Run();
+      if (threadIdx.x / 32 == 2) ValueLoader<Traits>(params, v, plan).Run();
+    } else if constexpr (Traits::kLists) {
       if (threadIdx.x / 32 == 1) Planner<Traits>(params, plan).Run();
       if (threadIdx.x < 32 && ptx::ElectLane()) Loader<Traits>(params, q, k, v, plan).Run();
     } else {

@@ -36,6 +36,11 @@ extern const Kernel kGeneralBf16D64, kGeneralBf16D128, kGeneralBf16D256;
 extern const Kernel kGeneralF16D64, kGeneralF16D128, kGeneralF16D256;
 /// The lists of a TileIndex under causality and lengths, with copies of 64 rows.
 extern const Kernel kListsBf16D64, kListsBf16D128, kListsF16D64, kListsF16D128;
+/// The same with windows and columns.
+extern const Kernel kGatherBf16D64, kGatherBf16D128, kGatherF16D64, kGatherF16D128;
+
+/// Fills params.lists.gather.lengths.
+cudaError_t LaunchMeasureRows(const ForwardParams& params, cudaStream_t stream);
 
 /// Clears the tile counter and fills `params.lists.order`.
 cudaError_t LaunchListOrder(const ForwardParams& params, cudaStream_t stream);

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "attention/cuda/sm90/gather_plan.cuh"
 #include "attention/cuda/sm90/list_work.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/traits.cuh"
@@ -66,8 +67,15 @@ class Planner {
     planned.bits[0] = lists_.bitmap + found.row * lists_.row_words;
     const bool second_row = lists_.second == ListParams::Second::kNextRow && extent.rows[1] > 0;
     planned.bits[1] = second_row ? planned.bits[0] + lists_.row_words : nullptr;
+    int32_t gathered_tiles = 0;
+    if constexpr (Traits::kGathers) {
+      WaitForSlot();  // its rows lie there
+      gathered_tiles = PlanRows<ListState>(params_, found.row, ring_.slot(),
+                                           shared_.rows[ring_.slot()], planned);
+    }
     Count(min(work.first_query + extent.group_rows + kGroupRows, work.queries) - 1, planned);
-    if (planned.blocks != 0) {
+    extent.steps += gathered_tiles;
+    if (planned.blocks + gathered_tiles != 0) {
       Publish(planned);
       return;
     }
@@ -120,8 +128,12 @@ class Planner {
     }
   }
 
-  __device__ void Publish(const PlannedTile& planned) {
+  __device__ void WaitForSlot() const {
     ptx::Wait(ptx::SharedAddress(&shared_.planned_empty[ring_.slot()]), ring_.phase() ^ 1);
+  }
+
+  __device__ void Publish(const PlannedTile& planned) {
+    WaitForSlot();
     if (Lane() == 0) {
       shared_.planned[ring_.slot()] = planned;
       ptx::Arrive(ptx::SharedAddress(&shared_.planned_full[ring_.slot()]));

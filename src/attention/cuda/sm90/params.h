@@ -25,6 +25,25 @@ struct ScoreParams {
   float bias_scale, softmax_scale;
 };
 
+/// Bitmap rows that each thread block of a kernel that gathers writes: two for each tile of work
+/// that it plans ahead.
+constexpr int32_t kTouchedRows = 6;
+
+/// Windows and columns of a TileIndex, as the kernels that gather read them.
+struct GatherParams {
+  const int64_t* window_offsets;  ///< null: no windows
+  const KeyWindow* windows;
+  const int64_t* column_offsets;  ///< null: no columns
+  const int32_t* columns;
+  const void *k, *v;  ///< 16-bit elements
+  Strides k_stride, v_stride;
+  int32_t head_dim;  ///< columns of K that exist; ForwardParams::value_dim are those of V
+  int64_t rows;      ///< of the index
+  int32_t* lengths;  ///< [rows] in key blocks, about
+  /// [thread blocks][kTouchedRows] rows of the bitmap with the blocks that windows touch.
+  uint32_t* touched;
+};
+
 /// A TileIndex as the kernel reads it, and how its rows become tiles of work.
 struct ListParams {
   const uint32_t* bitmap;
@@ -39,6 +58,7 @@ struct ListParams {
   int32_t unit_tiles;  ///< tiles of a KV head
   /// [tiles] in sections as in ForwardParams, inside a section the longest first.
   int32_t* order;
+  GatherParams gather;  ///< read by kernels that gather
 };
 
 /// What an N:M call keeps on top of its selection; see NOfMRule.

@@ -25,6 +25,8 @@ struct NoLists {
 template <typename Element_, int kHeadDim_, int kConsumers_, int kTileKeys_>
 struct TileShape {
   using Element = Element_;
+  /// Runs windows and columns of an index beside its blocks.
+  static constexpr bool kGathers = false;
   static constexpr int kHeadDim = kHeadDim_;
   static constexpr int kConsumers = kConsumers_;
   static constexpr int kTileKeys = kTileKeys_;

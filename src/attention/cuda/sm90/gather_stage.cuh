@@ -1,0 +1,134 @@
+// The ring of stages of K or of V, filled by one warp: with boxes of the copy engine or with single
+// rows.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_GATHER_STAGE_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_GATHER_STAGE_CUH_
+
+#include <cstdint>
+
+#include "attention/cuda/ptx/copy.cuh"
+#include "attention/cuda/sm90/gather_work.cuh"
+#include "attention/cuda/sm90/list_boxes.cuh"
+#include "attention/cuda/sm90/shared.cuh"
+#include "attention/cuda/sm90/traits.cuh"
+
+namespace tamis::cuda::sm90 {
+
+/// Where the rows of one sequence and head lie, for the lane's part of each.
+struct RowSource {
+  const char* first;   ///< of the sequence's first key
+  uint32_t row_bytes;  ///< from one key to the next
+  uint32_t bytes;      ///< to copy; 0 past the tensor's head dim
+};
+
+template <class Traits, int kStages>
+class StageRing {
+ public:
+  __device__ StageRing(const CUtensorMap& map, const unsigned char* stages, const uint64_t* full,
+                       const uint64_t* empty)
+      : map_(map),
+        stages_(ptx::SharedAddress(stages)),
+        full_(ptx::SharedAddress(full)),
+        empty_(ptx::SharedAddress(empty)) {}
+
+  __device__ uint32_t slot() const { return ring_.slot(); }
+
+  /// Waits for a phase of any barrier. What is under way is announced before rather than after a
+  /// wait: somebody may need it to go on.
+  __device__ void Await(uint32_t barrier, uint32_t parity) {
+    if (pending_ != 0 && !__all_sync(0xffffffffu, ptx::HasCompleted(barrier, parity))) Flush();
+    ptx::Wait(barrier, parity);
+    __syncwarp();  // a wait may end at different times in different lanes
+  }
+
+  /// Waits until the next stage is free.
+  __device__ void Acquire() { Await(Barrier(empty_), ring_.phase() ^ 1); }
+
+  __device__ void CopyBoxes(const Boxes& boxes) {
+    if (Leads()) {
+      LoadBoxes<Traits>(map_, stages_ + slot() * Traits::kKeyBytes, Barrier(full_), boxes);
+    }
+    ring_.Advance();
+    Flush();
+  }
+
+  /// Copies the rows of the keys in `list`. Each lane copies 16 bytes of every kGroups-th row.
+  __device__ void CopyRows(const RowSource& source, const int32_t (&list)[kGatheredKeys]) {
+    const uint32_t lane = threadIdx.x & 31;
+    const uint32_t unit = lane % kRowUnits;
+    constexpr int kBlockUnits = ptx::kSwizzleRowBytes / kUnitBytes;
+    constexpr int kPeriod = ptx::kSwizzlePeriodBytes / ptx::kSwizzleRowBytes;
+    constexpr int kRows = kGatheredKeys / kGroups;  // of a group of lanes, one after the other
+    const uint32_t first = lane / kRowUnits * kRows;
+    const uint32_t target = stages_ + slot() * Traits::kKeyBytes +
+                            unit / kBlockUnits * Traits::kKeyBlockBytes +
+                            first * ptx::kSwizzleRowBytes;
+    const uint32_t column = unit % kBlockUnits * kUnitBytes;
+    const auto* keys = reinterpret_cast<const int4*>(list + first);
+#pragma unroll 1
+    for (int i = 0; i < kRows / kPeriod; ++i) {
+      const int4 key[2] = {keys[2 * i], keys[2 * i + 1]};
+      const int32_t row[kPeriod] = {key[0].x, key[0].y, key[0].z, key[0].w,
+                                    key[1].x, key[1].y, key[1].z, key[1].w};
+#pragma unroll
+      for (int j = 0; j < kPeriod; ++j) {
+        ptx::CopyUnit(target + i * ptx::kSwizzlePeriodBytes + j * ptx::kSwizzleRowBytes +
+                          (column ^ j * kUnitBytes),
+                      source.first + uint64_t{static_cast<uint32_t>(row[j])} * source.row_bytes,
+                      source.bytes);
+      }
+    }
+    ptx::CommitCopies();
+    const uint32_t before = pending_;
+    pending_ = Barrier(full_);
+    ring_.Advance();
+    if (before != 0) {
+      ptx::WaitCopies<1>();
+      Announce(before);
+    }
+  }
+
+  /// Announces the rows that are under way when they have landed.
+  __device__ void Flush() {
+    if (pending_ == 0) return;
+    ptx::WaitCopies<0>();
+    Announce(pending_);
+    pending_ = 0;
+  }
+
+  /// The lane's share of the rows of a head of `dim` columns that begins at `base`.
+  __device__ static RowSource Source(const void* base, const Strides& stride, int32_t batch,
+                                     int32_t head, int32_t row, int32_t dim) {
+    const int32_t column = static_cast<int32_t>(threadIdx.x & 31) % kRowUnits * (kUnitBytes / 2);
+    RowSource source;
+    source.first = static_cast<const char*>(base) +
+                   2 * (batch * stride.batch + head * stride.head + row * stride.row + column);
+    source.row_bytes = static_cast<uint32_t>(2 * stride.row);
+    source.bytes = column < dim ? kUnitBytes : 0;
+    return source;
+  }
+
+ private:
+  static constexpr uint32_t kUnitBytes = 16;
+  static constexpr int kRowUnits = Traits::kHeadDim * 2 / kUnitBytes;
+  static constexpr int kGroups = 32 / kRowUnits;  ///< rows that one instruction copies
+
+  __device__ static bool Leads() { return (threadIdx.x & 31) == 0; }
+  __device__ uint32_t Barrier(uint32_t ring) const {
+    return ring + slot() * static_cast<uint32_t>(sizeof(uint64_t));
+  }
+
+  __device__ static void Announce(uint32_t full) {
+    ptx::FenceAsyncProxy();  // products will read what threads have written
+    __syncwarp();            // the part of every lane
+    if (Leads()) ptx::Arrive(full);
+  }
+
+  const CUtensorMap& map_;
+  const uint32_t stages_, full_, empty_;
+  Ring<kStages> ring_;
+  uint32_t pending_ = 0;  ///< the barrier of the stage whose rows are under way; 0: none
+};
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_GATHER_STAGE_CUH_

@@ -1,0 +1,25 @@
+// Budgets of the kernels that walk lists with windows and columns.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_GATHER_TRAITS_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_GATHER_TRAITS_CUH_
+
+#include "attention/cuda/sm90/gather_work.cuh"
+#include "attention/cuda/sm90/list_traits.cuh"
+
+namespace tamis::cuda::sm90 {
+
+template <typename Element, int kHeadDim_>
+struct GatherTraits : ListTraits<Element, kHeadDim_> {
+  using Lists = ListTraits<Element, kHeadDim_>;
+  static constexpr bool kGathers = true;
+
+  // A lane that gathers holds the addresses of a swizzle period, the planner a row's windows and
+  // columns.
+  static constexpr int kProducerRegisters = 88;
+  static constexpr int kConsumerRegisters = 208;
+
+  using ListState = GatherShared<Lists::kKeyStages, Lists::kWorkStages>;
+};
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_GATHER_TRAITS_CUH_
