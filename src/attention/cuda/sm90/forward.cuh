@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "attention/cuda/sm90/consumer.cuh"
+#include "attention/cuda/sm90/gather_describe.cuh"
 #include "attention/cuda/sm90/gather_load.cuh"
 #include "attention/cuda/sm90/gather_traits.cuh"
 #include "attention/cuda/sm90/launch.cuh"
@@ -38,10 +39,11 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
   if (group == 0) {
     ptx::LowerRegisters<Traits::kProducerRegisters>();
     if constexpr (Traits::kGathers) {
-      // Warps of three schedulers.
-      if (threadIdx.x / 32 == 0) KeyLoader<Traits>(params, q, k, plan).Run();
+      // A warp on each scheduler.
+      if (threadIdx.x / 32 == 0) StepLoader<Traits, Tensor::kKeys>(params, q, k, plan).Run();
       if (threadIdx.x / 32 == 1) Planner<Traits>(params, plan).Run();
-      if (threadIdx.x / 32 == 2) ValueLoader<Traits>(params, v, plan).Run();
+      if (threadIdx.x / 32 == 2) StepLoader<Traits, Tensor::kValues>(params, q, v, plan).Run();
+      if (threadIdx.x / 32 == 3) Describer(params, plan.lists).Run();
     } else if constexpr (Traits::kLists) {
       if (threadIdx.x / 32 == 1) Planner<Traits>(params, plan).Run();
       if (threadIdx.x < 32 && ptx::ElectLane()) Loader<Traits>(params, q, k, v, plan).Run();

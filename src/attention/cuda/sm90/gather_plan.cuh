@@ -20,7 +20,7 @@ __device__ inline GatherRow OpenRow(const GatherParams& gather, const uint32_t* 
     open.windows = gather.windows + first;
     open.window_count = static_cast<int32_t>(gather.window_offsets[row + 1] - first);
   }
-  if (gather.column_offsets != nullptr) {
+  if (gather.column_offsets != nullptr && last_key >= 0) {
     const int64_t first = gather.column_offsets[row];
     open.columns = gather.columns + first;
     open.column_count = static_cast<int32_t>(gather.column_offsets[row + 1] - first);
@@ -29,11 +29,12 @@ __device__ inline GatherRow OpenRow(const GatherParams& gather, const uint32_t* 
 }
 
 __device__ inline int32_t CountGathered(const GatherRow& row, int32_t block_shift) {
+  constexpr int kEach = 2;  // more would not fit the planner's registers
   int32_t gathered = 0;
 #pragma unroll 1
-  for (int32_t position = 0; position < row.column_count; position += kGatheredKeys) {
-    const ColumnBatch batch(row, position, block_shift);
-    for (int j = 0; j < ColumnBatch::kEach; ++j) gathered += __popc(batch.lanes(j));
+  for (int32_t position = 0; position < row.column_count; position += 32 * kEach) {
+    const ColumnBatch<kEach> batch(row, position, block_shift);
+    for (int j = 0; j < kEach; ++j) gathered += __popc(batch.lanes(j));
     if (batch.IsLast()) break;
   }
   return gathered;
@@ -54,28 +55,35 @@ __device__ inline int32_t PlanRows(const ForwardParams& params, int64_t first_ro
   int32_t tiles = 0;
 #pragma unroll 1
   for (int r = 0; r < 2; ++r) {
-    GatherRow row{};
-    if (r == 0 || two) {
-      const int32_t row_end = two && r == 0 ? work.first_query + kGroupRows : end;
-      row = OpenRow(lists.gather, r == 0 ? planned.bits[0] : planned.bits[1], first_row + r,
-                    LastKey(params, work, min(row_end, work.queries) - 1));
-      row.gathered = CountGathered(row, block_shift);
-      if (row.window_count != 0) {
-        uint32_t* touched = lists.gather.touched +
-                            (int64_t{blockIdx.x} * kTouchedRows + slot * 2 + r) * lists.row_words;
-        for (int32_t word = lane; word <= last_word; word += 32) {
-          touched[word] = row.blocks[word] | TouchedBlocks(row, word, block_shift);
-        }
-        // By name: an index would put the plan into local memory.
-        if (r == 0) {
-          planned.bits[0] = touched;
-        } else {
-          planned.bits[1] = touched;
-        }
+    // In shared memory rather than in registers, of which the plan leaves few.
+    GatherRow& row = rows[r];
+    const bool exists = r == 0 || two;
+    if (lane == 0) {
+      row = {};
+      if (exists) {
+        const int32_t row_end = two && r == 0 ? work.first_query + kGroupRows : end;
+        row = OpenRow(lists.gather, r == 0 ? planned.bits[0] : planned.bits[1], first_row + r,
+                      LastKey(params, work, min(row_end, work.queries) - 1));
       }
     }
-    tiles += row.GatheredTiles();
-    if (lane == 0) rows[r] = row;
+    __syncwarp();  // the row is there for every lane
+    if (!exists) continue;
+    const int32_t gathered = CountGathered(row, block_shift);
+    if (lane == 0) row.gathered = gathered;
+    tiles += (gathered + kGatheredKeys - 1) / kGatheredKeys;
+    if (row.window_count == 0) continue;
+    uint32_t* touched = lists.gather.touched +
+                        (int64_t{blockIdx.x} * kTouchedRows + slot * 2 + r) * lists.row_words;
+#pragma unroll 1
+    for (int32_t word = lane; word <= last_word; word += 32) {
+      touched[word] = row.blocks[word] | TouchedBlocks(row, word, block_shift);
+    }
+    // By name: an index would put the plan into local memory.
+    if (r == 0) {
+      planned.bits[0] = touched;
+    } else {
+      planned.bits[1] = touched;
+    }
   }
   __syncwarp();  // all words are written before any lane reads them
   return tiles;

@@ -49,17 +49,17 @@ class WindowWalk {
 
   /// A bit for each key of the unit that begins at `first`.
   __device__ uint2 Visited(int32_t first) {
-    KeyWindow window;
+    int32_t begin, end;  // of this lane's window, from `first`
     for (;;) {
       const int32_t i = left_ - 1 - static_cast<int32_t>(threadIdx.x & 31);
-      window = i >= 0 ? windows_[i] : KeyWindow{0, 0};
-      const uint32_t passed = __ballot_sync(0xffffffffu, window.begin >= first + kUnitKeys);
+      begin = (i >= 0 ? __ldg(&windows_[i].begin) : 0) - first;
+      end = (i >= 0 ? __ldg(&windows_[i].end) : 0) - first;
+      const uint32_t passed = __ballot_sync(0xffffffffu, begin >= kUnitKeys);
       if (passed == 0) break;
       left_ -= __popc(passed);
     }
+    if (__any_sync(0xffffffffu, begin <= 0 && end >= kUnitKeys)) return {~0u, ~0u};
     // Windows begin at multiples of 8: no more than 8 of them meet a unit.
-    const int32_t begin = window.begin - first;
-    const int32_t end = window.end - first;
     return {__reduce_or_sync(0xffffffffu, BitsOf(begin, end)),
             __reduce_or_sync(0xffffffffu, BitsOf(begin - 32, end - 32))};
   }
@@ -69,47 +69,55 @@ class WindowWalk {
   int32_t left_ = 0;  ///< windows not yet passed
 };
 
-/// Columns of a row, a gathered tile's worth at a time: lane i holds those at i, i + 32, and so on.
+/// Columns of a row that has some, kEach to a lane: lane i holds those at i, i + 32, and so on.
+/// Without branches: a warp alone has nobody to hide behind.
+template <int kEach>
 class ColumnBatch {
  public:
-  static constexpr int kEach = kGatheredKeys / 32;
-
-  /// Those from `position` of the row's list on.
+  /// Those from `position` of the row's list on. The row must see some key.
   __device__ ColumnBatch(const GatherRow& row, int32_t position, int32_t block_shift) {
-    const int32_t lane = static_cast<int32_t>(threadIdx.x & 31);
+    const int32_t at = position + static_cast<int32_t>(threadIdx.x & 31);
+    const int32_t* columns = row.columns + at;
+    const int32_t left = row.column_count - at;
+    const int32_t last_key = row.last_key;
+    bool gathered[kEach];
 #pragma unroll
     for (int j = 0; j < kEach; ++j) {
-      const int32_t at = position + 32 * j + lane;
-      column_[j] = at < row.column_count ? row.columns[at] : INT32_MAX;
+      column_[j] = 32 * j < left ? __ldg(columns + 32 * j) : INT32_MAX;
+      gathered[j] = column_[j] <= last_key;
     }
-    // Windows that begin at or before each column, all searches in step.
-    int32_t before[kEach] = {};
-    if (row.window_count != 0) {
+    past_ = __any_sync(0xffffffffu, !gathered[kEach - 1]);
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const int32_t block = min(column_[j], last_key) >> block_shift;
+      gathered[j] &= (__ldg(row.blocks + (block >> 5)) >> (block & 31) & 1) == 0;
+    }
+    const int32_t windows = row.window_count;
+    if (windows != 0) {
+      // How many begin at or before each column, all searches in step.
+      int32_t before[kEach] = {};
 #pragma unroll 1
-      for (int32_t step = 1 << (31 - __clz(row.window_count)); step != 0; step /= 2) {
+      for (int32_t step = 1 << (31 - __clz(windows)); step != 0; step >>= 1) {
 #pragma unroll
         for (int j = 0; j < kEach; ++j) {
-          const int32_t at = before[j] + step;
-          if (at <= row.window_count && row.windows[at - 1].begin <= column_[j]) before[j] = at;
+          const int32_t next = before[j] + step;
+          const int32_t begin = __ldg(&row.windows[min(next, windows) - 1].begin);
+          if (next <= windows && begin <= column_[j]) before[j] = next;
         }
+      }
+#pragma unroll
+      for (int j = 0; j < kEach; ++j) {
+        const int32_t end = __ldg(&row.windows[max(before[j], 1) - 1].end);
+        gathered[j] &= before[j] == 0 || column_[j] >= end;
       }
     }
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) {
-      bool gathered = column_[j] <= row.last_key;
-      if (gathered) {
-        const int32_t block = column_[j] >> block_shift;
-        gathered = (row.blocks[block / 32] >> (block % 32) & 1) == 0;
-      }
-      if (gathered && before[j] != 0) gathered = column_[j] >= row.windows[before[j] - 1].end;
-      lanes_[j] = __ballot_sync(0xffffffffu, gathered);
-    }
-    past_ = __any_sync(0xffffffffu, column_[kEach - 1] > row.last_key);
+    for (int j = 0; j < kEach; ++j) lanes_[j] = __ballot_sync(0xffffffffu, gathered[j]);
   }
 
   /// This lane's column j.
   __device__ int32_t column(int j) const { return column_[j]; }
-  /// Lanes whose column j lies in neither block nor window and is seen.
+  /// Lanes whose column j is seen and lies in neither block nor window.
   __device__ uint32_t lanes(int j) const { return lanes_[j]; }
   /// No column after the batch is seen.
   __device__ bool IsLast() const { return past_; }
@@ -125,27 +133,42 @@ class ColumnBatch {
 __device__ inline void FillList(const GatherRow& row, int32_t block_shift, int32_t count,
                                 int32_t& position, int32_t (&list)[kGatheredKeys]) {
   const auto lane = static_cast<int32_t>(threadIdx.x & 31);
+  const uint32_t lower_lanes = (1u << lane) - 1;
   int32_t filled = 0;
 #pragma unroll 1
   while (filled < count) {
-    const ColumnBatch batch(row, position, block_shift);
-    int32_t next = position + kGatheredKeys;
+    constexpr int kEach = kGatheredKeys / 32;
+    const ColumnBatch<kEach> batch(row, position, block_shift);
+    position += kGatheredKeys;
 #pragma unroll
-    for (int j = 0; j < ColumnBatch::kEach; ++j) {
+    for (int j = 0; j < kEach; ++j) {
       const uint32_t lanes = batch.lanes(j);
+      const int32_t rank = filled + __popc(lanes & lower_lanes);
       const bool gathered = (lanes >> lane & 1) != 0;
-      const int32_t rank = filled + __popc(lanes & ((1u << lane) - 1));
-      if (gathered && rank < kGatheredKeys) list[rank] = batch.column(j);
-      // The first that finds no room begins the next list.
-      const uint32_t over = __ballot_sync(0xffffffffu, gathered && rank == kGatheredKeys);
-      if (over != 0) next = position + 32 * j + __ffs(static_cast<int32_t>(over)) - 1;
       filled += __popc(lanes);
+      if (gathered && rank < kGatheredKeys) list[rank] = batch.column(j);
+      if (filled > kGatheredKeys) {
+        // The first that finds no room begins the next list.
+        const uint32_t over = __ballot_sync(0xffffffffu, gathered && rank >= kGatheredKeys);
+        position += 32 * j + __ffs(static_cast<int32_t>(over)) - 1 - kGatheredKeys;
+        break;
+      }
     }
-    position = next;
   }
+  if (count == kGatheredKeys) return;
   __syncwarp();  // the last column is written before it is repeated
   for (int32_t i = count + lane; i < kGatheredKeys; i += 32) list[i] = list[count - 1];
-  __syncwarp();  // the list is complete before any lane reads it
+}
+
+/// How many keys of a list, which does not descend, are at most `last_key`.
+__device__ inline int32_t KeysUpTo(const int32_t (&list)[kGatheredKeys], int32_t last_key) {
+  if (list[kGatheredKeys - 1] <= last_key) return kGatheredKeys;
+  int32_t keys = 0;
+#pragma unroll 1
+  for (int32_t step = kGatheredKeys / 2; step != 0; step /= 2) {
+    if (list[keys + step - 1] <= last_key) keys += step;
+  }
+  return keys;
 }
 
 }  // namespace tamis::cuda::sm90

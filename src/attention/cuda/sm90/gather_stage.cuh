@@ -17,7 +17,7 @@ namespace tamis::cuda::sm90 {
 struct RowSource {
   const char* first;   ///< of the sequence's first key
   uint32_t row_bytes;  ///< from one key to the next
-  uint32_t bytes;      ///< to copy; 0 past the tensor's head dim
+  uint32_t bytes[2];   ///< to copy of each block of columns; 0 past the tensor's head dim
 };
 
 template <class Traits, int kStages>
@@ -51,30 +51,36 @@ class StageRing {
     Flush();
   }
 
-  /// Copies the rows of the keys in `list`. Each lane copies 16 bytes of every kGroups-th row.
+  /// Copies the rows of the keys in `list`, eight lanes a row: each lane 16 bytes of every block of
+  /// columns, from one address.
   __device__ void CopyRows(const RowSource& source, const int32_t (&list)[kGatheredKeys]) {
-    const uint32_t lane = threadIdx.x & 31;
-    const uint32_t unit = lane % kRowUnits;
-    constexpr int kBlockUnits = ptx::kSwizzleRowBytes / kUnitBytes;
     constexpr int kPeriod = ptx::kSwizzlePeriodBytes / ptx::kSwizzleRowBytes;
-    constexpr int kRows = kGatheredKeys / kGroups;  // of a group of lanes, one after the other
-    const uint32_t first = lane / kRowUnits * kRows;
-    const uint32_t target = stages_ + slot() * Traits::kKeyBytes +
-                            unit / kBlockUnits * Traits::kKeyBlockBytes +
-                            first * ptx::kSwizzleRowBytes;
-    const uint32_t column = unit % kBlockUnits * kUnitBytes;
+    constexpr int kRows = kGatheredKeys / (32 / kRowLanes);  // of a group of lanes, one by one
+    const uint32_t lane = threadIdx.x & 31;
+    const uint32_t first = lane / kRowLanes * kRows;
+    const uint32_t column = lane % kRowLanes * kUnitBytes;
+    uint32_t targets[kPeriod];
+#pragma unroll
+    for (int j = 0; j < kPeriod; ++j) {
+      targets[j] = stages_ + slot() * Traits::kKeyBytes + (first + j) * ptx::kSwizzleRowBytes +
+                   (column ^ j * kUnitBytes);
+    }
     const auto* keys = reinterpret_cast<const int4*>(list + first);
-#pragma unroll 1
+    // Unrolled: a warp alone pays for every instruction with its whole latency.
+#pragma unroll
     for (int i = 0; i < kRows / kPeriod; ++i) {
       const int4 key[2] = {keys[2 * i], keys[2 * i + 1]};
       const int32_t row[kPeriod] = {key[0].x, key[0].y, key[0].z, key[0].w,
                                     key[1].x, key[1].y, key[1].z, key[1].w};
 #pragma unroll
       for (int j = 0; j < kPeriod; ++j) {
-        ptx::CopyUnit(target + i * ptx::kSwizzlePeriodBytes + j * ptx::kSwizzleRowBytes +
-                          (column ^ j * kUnitBytes),
-                      source.first + uint64_t{static_cast<uint32_t>(row[j])} * source.row_bytes,
-                      source.bytes);
+        const char* unit =
+            source.first + uint64_t{static_cast<uint32_t>(row[j])} * source.row_bytes;
+#pragma unroll
+        for (int block = 0; block < Traits::kDimBlocks; ++block) {
+          ptx::CopyUnit(targets[j] + block * Traits::kKeyBlockBytes + i * ptx::kSwizzlePeriodBytes,
+                        unit + block * ptx::kSwizzleRowBytes, source.bytes[block]);
+        }
       }
     }
     ptx::CommitCopies();
@@ -98,19 +104,21 @@ class StageRing {
   /// The lane's share of the rows of a head of `dim` columns that begins at `base`.
   __device__ static RowSource Source(const void* base, const Strides& stride, int32_t batch,
                                      int32_t head, int32_t row, int32_t dim) {
-    const int32_t column = static_cast<int32_t>(threadIdx.x & 31) % kRowUnits * (kUnitBytes / 2);
+    constexpr int kUnitElements = kUnitBytes / 2;
+    const int32_t column = static_cast<int32_t>(threadIdx.x & 31) % kRowLanes * kUnitElements;
     RowSource source;
     source.first = static_cast<const char*>(base) +
                    2 * (batch * stride.batch + head * stride.head + row * stride.row + column);
     source.row_bytes = static_cast<uint32_t>(2 * stride.row);
-    source.bytes = column < dim ? kUnitBytes : 0;
+    for (int block = 0; block < Traits::kDimBlocks; ++block) {
+      source.bytes[block] = column + block * kBlockDim < dim ? kUnitBytes : 0;
+    }
     return source;
   }
 
  private:
   static constexpr uint32_t kUnitBytes = 16;
-  static constexpr int kRowUnits = Traits::kHeadDim * 2 / kUnitBytes;
-  static constexpr int kGroups = 32 / kRowUnits;  ///< rows that one instruction copies
+  static constexpr int kRowLanes = ptx::kSwizzleRowBytes / kUnitBytes;
 
   __device__ static bool Leads() { return (threadIdx.x & 31) == 0; }
   __device__ uint32_t Barrier(uint32_t ring) const {

@@ -14,8 +14,8 @@ struct GatherTraits : ListTraits<Element, kHeadDim_> {
 
   // A lane that gathers holds the addresses of a swizzle period, the planner a row's windows and
   // columns.
-  static constexpr int kProducerRegisters = 88;
-  static constexpr int kConsumerRegisters = 208;
+  static constexpr int kProducerRegisters = 72;
+  static constexpr int kConsumerRegisters = 216;
 
   using ListState = GatherShared<Lists::kKeyStages, Lists::kWorkStages>;
 };

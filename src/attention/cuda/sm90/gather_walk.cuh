@@ -15,17 +15,6 @@
 
 namespace tamis::cuda::sm90 {
 
-/// How many keys of a list, which does not descend, are at most `last_key`.
-__device__ inline int32_t KeysUpTo(const int32_t (&list)[kGatheredKeys], int32_t last_key) {
-  if (list[kGatheredKeys - 1] <= last_key) return kGatheredKeys;
-  int32_t keys = 0;
-#pragma unroll 1
-  for (int32_t step = kGatheredKeys / 2; step != 0; step /= 2) {
-    if (list[keys + step - 1] <= last_key) keys += step;
-  }
-  return keys;
-}
-
 template <class Traits>
 struct GatherWalk : ListWalk<Traits> {
   /// K of the tile must have arrived.
@@ -40,23 +29,24 @@ struct GatherWalk : ListWalk<Traits> {
                               uint32_t key_slot, int32_t group, int32_t,
                               const int32_t (&last_key)[2]) {
     constexpr int kWordScores = 32 / 2;
-    const StageKeys& keys = plan.lists.keys[key_slot];
+    const TileKeys& keys = plan.lists.keys[key_slot];
     const int32_t column = 2 * (static_cast<int32_t>(threadIdx.x) & 3);
-    int32_t seen[2] = {0, 0};  // of a gathered tile's keys
-    if (keys.list >= 0) {
-      for (int r = 0; r < 2; ++r) seen[r] = KeysUpTo(plan.lists.lists[keys.list], last_key[r]);
+    int32_t last[2] = {last_key[0], last_key[1]};
+    if (keys.kind != TileKeys::kBlocks) {
+      const uint32_t row =
+          group * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16 + threadIdx.x % 32 / 4;
+      const bool limited = keys.kind == TileKeys::kLimited;
+      for (int r = 0; r < 2; ++r) {
+        last[r] = (limited ? plan.lists.limits[key_slot][row + 8 * r] : kGatheredKeys) - 1;
+      }
     }
 #pragma unroll
     for (int w = 0; w < kKeyWords; ++w) {
-      const int32_t first = w * 32 % kUnitKeys;
+      const int32_t first = keys.first[w * 32 / kUnitKeys] + w * 32 % kUnitKeys;
       const uint32_t visited = keys.visited[group][w];
       uint32_t open[2];  // from the thread's first column
 #pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        const int32_t last = keys.list >= 0 ? seen[r] - 1 - 32 * w
-                                            : last_key[r] - keys.first[w * 32 / kUnitKeys] - first;
-        open[r] = (visited & BitsTo(last)) >> column;
-      }
+      for (int r = 0; r < 2; ++r) open[r] = (visited & BitsTo(last[r] - first)) >> column;
 #pragma unroll
       for (int i = 0; i < kWordScores; ++i) {
         if ((open[(i >> 1) & 1] >> ColumnOf(i) & 1) == 0) s[w * kWordScores + i] = -INFINITY;

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "attention/cuda/sm90/list_work.cuh"
+#include "attention/cuda/sm90/traits.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -32,43 +33,54 @@ struct GatherRow {
   }
 };
 
-/// The keys of one stage of K.
-struct StageKeys {
-  int32_t first[kUnits];           ///< key of each unit, of tiles of blocks
+/// The keys of a tile.
+struct TileKeys {
+  int32_t first[kUnits];           ///< of each unit: its key, or its place among the columns
   uint32_t visited[2][kKeyWords];  ///< for each warpgroup, a bit for every key that it visits
   uint32_t masked;                 ///< bit g: some score of warpgroup g must be hidden
-  int32_t list;                    ///< the list of columns of a gathered tile; -1: blocks
+  enum Kind : int32_t {
+    kBlocks,
+    kGathered,  ///< columns
+    kLimited,   ///< columns, of which some query does not see the last
+  } kind;
+};
+
+/// A tile of keys on its way from the describer to the loaders.
+struct GatherStep {
+  TileKeys keys;
+  int32_t columns[kGatheredKeys];  ///< of gathered tiles
 };
 
 /// The part of shared memory that lists with windows and columns need.
 template <int kKeyStages, int kWorkStages>
 struct GatherShared {
-  /// A tile's slot is in use until its last copies have begun; the planner works ahead meanwhile.
-  static constexpr int kPlanned = 3;
+  static constexpr int kPlanned = 2;
   static_assert(2 * kPlanned == kTouchedRows);
-  /// Consumers read a list until they release the stage of K that it describes. A list is written
-  /// again kLists gathered tiles later, when at least as many stages of K have been taken: that
-  /// stage has then been released.
-  static constexpr int kLists = kKeyStages;
+  /// As many as the stages of K: so far the describer must be ahead to keep out of the way.
+  static constexpr int kSteps = kKeyStages;
 
-  StageKeys keys[kKeyStages];       ///< written before key_full completes
+  alignas(16) GatherStep steps[kSteps];
+  TileKeys keys[kKeyStages];  ///< written before key_full completes
+  /// Of tiles that are kLimited, how many columns each row of the tile of work sees; beside `keys`.
+  uint8_t limits[kKeyStages][2 * kGroupRows];
   ListExtent extents[kWorkStages];  ///< beside SharedPlan::work
   PlannedTile planned[kPlanned];
-  GatherRow rows[kPlanned][2];                       ///< beside `planned`, as PlannedTile::bits
-  alignas(16) int32_t lists[kLists][kGatheredKeys];  ///< keys of gathered tiles
-  uint64_t planned_full[kPlanned];                   ///< planner to both loaders
-  uint64_t planned_empty[kPlanned];                  ///< both loaders to planner
-  uint64_t list_full[kLists];                        ///< loader of K to loader of V
-  uint64_t list_empty[kLists];                       ///< and back: it has read the list
+  GatherRow rows[kPlanned][2];  ///< beside `planned`, as PlannedTile::bits
+
+  uint64_t planned_full[kPlanned];   ///< planner to describer and loaders
+  uint64_t planned_empty[kPlanned];  ///< and back: they have taken all of the tile's steps
+  uint64_t step_full[kSteps];        ///< describer to loaders
+  uint64_t step_empty[kSteps];       ///< and back: they have read the step
 
   __device__ void InitBarriers() {
+    constexpr uint32_t kLoaders = 2;
     for (int i = 0; i < kPlanned; ++i) {
       ptx::InitBarrier(ptx::SharedAddress(&planned_full[i]), 1);
-      ptx::InitBarrier(ptx::SharedAddress(&planned_empty[i]), 2);
+      ptx::InitBarrier(ptx::SharedAddress(&planned_empty[i]), 1 + kLoaders);
     }
-    for (int i = 0; i < kLists; ++i) {
-      ptx::InitBarrier(ptx::SharedAddress(&list_full[i]), 1);
-      ptx::InitBarrier(ptx::SharedAddress(&list_empty[i]), 1);
+    for (int i = 0; i < kSteps; ++i) {
+      ptx::InitBarrier(ptx::SharedAddress(&step_full[i]), 1);
+      ptx::InitBarrier(ptx::SharedAddress(&step_empty[i]), kLoaders);
     }
   }
 };

@@ -27,7 +27,7 @@ struct ScoreParams {
 
 /// Bitmap rows that each thread block of a kernel that gathers writes: two for each tile of work
 /// that it plans ahead.
-constexpr int32_t kTouchedRows = 6;
+constexpr int32_t kTouchedRows = 4;
 
 /// Windows and columns of a TileIndex, as the kernels that gather read them.
 struct GatherParams {
