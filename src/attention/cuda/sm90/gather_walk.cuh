@@ -30,11 +30,12 @@ struct GatherWalk : ListWalk<Traits> {
                               const int32_t (&last_key)[2]) {
     constexpr int kWordScores = 32 / 2;
     const TileKeys& keys = plan.lists.keys[key_slot];
-    const int32_t column = 2 * (static_cast<int32_t>(threadIdx.x) & 3);
+    // Else what follows from the thread is kept in registers from one tile to the next.
+    const uint32_t thread = ptx::Fresh(threadIdx.x);
+    const int32_t column = 2 * (static_cast<int32_t>(thread) & 3);
     int32_t last[2] = {last_key[0], last_key[1]};
     if (keys.kind != TileKeys::kBlocks) {
-      const uint32_t row =
-          group * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16 + threadIdx.x % 32 / 4;
+      const uint32_t row = group * kGroupRows + thread % kWarpgroup / 32 * 16 + thread % 32 / 4;
       const bool limited = keys.kind == TileKeys::kLimited;
       for (int r = 0; r < 2; ++r) {
         last[r] = (limited ? plan.lists.limits[key_slot][row + 8 * r] : kGatheredKeys) - 1;

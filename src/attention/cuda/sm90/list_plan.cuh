@@ -149,7 +149,8 @@ class Planner {
               row * params_.o_stride.row + head * params_.o_stride.head;
     constexpr int kRowLanes = Traits::kHeadDim / 8;  // of 16 bytes
     const int32_t column = Lane() % kRowLanes * 8;
-#pragma unroll 1
+    // Unrolled, these loops take registers that kernels that gather do not have.
+#pragma unroll(Traits::kGathers ? 1 : 4)
     for (int32_t i = Lane() / kRowLanes; i < rows; i += 32 / kRowLanes) {
       if (column < params_.value_dim) {
         *reinterpret_cast<uint4*>(o + i * params_.o_stride.row + column) = {0, 0, 0, 0};
@@ -158,7 +159,7 @@ class Planner {
     if (params_.lse == nullptr) return;
     float* lse = params_.lse + batch * params_.lse_stride.batch + row * params_.lse_stride.row +
                  head * params_.lse_stride.head;
-#pragma unroll 1
+#pragma unroll(Traits::kGathers ? 1 : 4)
     for (int32_t i = Lane(); i < rows; i += 32) lse[i * params_.lse_stride.row] = -INFINITY;
   }
 
