@@ -203,7 +203,12 @@ int CheckIndexRefusals() {
 
 }  // namespace
 
-CheckSummary RunChecks(const std::string& filter, uint64_t seed, bool quick) {
+CheckSummary RunChecks(const std::string& filter, const std::string& without, uint64_t seed,
+                       bool quick) {
+  const auto wanted = [&](const std::string& name) {
+    return name.find(filter) != std::string::npos &&
+           (without.empty() || name.find(without) == std::string::npos);
+  };
   struct Pending {
     Case c;
     std::unique_ptr<Problem> problem;
@@ -212,7 +217,7 @@ CheckSummary RunChecks(const std::string& filter, uint64_t seed, bool quick) {
   };
   std::vector<Pending> pending;
   for (const Case& c : Cases(seed, quick)) {
-    if (c.name.find(filter) == std::string::npos) continue;
+    if (!wanted(c.name)) continue;
     Pending& p = pending.emplace_back();
     p.c = c;
     p.problem = std::make_unique<Problem>(c.options);
@@ -247,7 +252,7 @@ CheckSummary RunChecks(const std::string& filter, uint64_t seed, bool quick) {
                fault.empty() ? "" : "; ", detail);
     std::fflush(stdout);
   }
-  for (const GraphCheck& graph : CheckGraphs(seed)) {
+  for (const GraphCheck& graph : CheckGraphs(seed, wanted)) {
     ++summary.cases;
     summary.failures += graph.fault.empty() ? 0 : 1;
     fmt::print("{} {}: {}\n", graph.fault.empty() ? "ok  " : "FAIL", graph.name, graph.fault);

@@ -3,6 +3,7 @@
 #define TAMIS_TESTS_GPU_GRAPH_CHECK_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,9 @@ struct GraphCheck {
   std::string fault;  ///< empty: none
 };
 
-std::vector<GraphCheck> CheckGraphs(uint64_t seed);
+/// Those whose name `wanted` accepts.
+std::vector<GraphCheck> CheckGraphs(uint64_t seed,
+                                    const std::function<bool(const std::string&)>& wanted);
 
 }  // namespace tamis::gpu_testing
 
