@@ -1,6 +1,6 @@
 // Checks and times the CUDA executor on a machine that has a CUDA driver and nothing of ours.
 //
-//   tamis_gpu check [--quick] [--filter TEXT] [--without TEXT] [--seed N]
+//   tamis_gpu check [--quick] [--filter TEXT] [--seed N]
 //   tamis_gpu bench [--lengths N...] [--head-dims N...] [--f16] [--bidirectional] [--sustained]
 //                   [--paged | --ragged | --general | --lists | --columns]
 //                                      beside the dense call, taking turns; the last number is the
@@ -25,7 +25,7 @@ namespace tamis::gpu_testing {
 namespace {
 
 int Check(const std::vector<std::string>& words) {
-  std::string filter, without;
+  std::string filter;
   uint64_t seed = std::random_device()();
   bool quick = false;
   for (size_t i = 0; i < words.size(); ++i) {
@@ -34,15 +34,13 @@ int Check(const std::vector<std::string>& words) {
       quick = true;
     } else if (words[i] == "--filter" && has_value) {
       filter = words[++i];
-    } else if (words[i] == "--without" && has_value) {
-      without = words[++i];
     } else if (words[i] == "--seed" && has_value) {
       seed = std::stoull(words[++i]);
     } else {
       throw Error("unknown option '" + words[i] + "' of check, or one without its value");
     }
   }
-  const CheckSummary summary = RunChecks(filter, without, seed, quick);
+  const CheckSummary summary = RunChecks(filter, seed, quick);
   fmt::print("check: {} cases, {} failures (seed {})\n", summary.cases, summary.failures, seed);
   return summary.failures == 0 ? 0 : 1;
 }

@@ -127,12 +127,8 @@ class Consumer {
                              uint32_t (&packed)[Traits::kPacked], RowState& state) {
     bool rebased = kMasked;
     float2 factor;
-    // `packed` is then free, and masks need the registers.
-    constexpr bool kValuesFirst = kMasked && (Traits::kGeneral || Traits::kGathers);
-    if constexpr (kValuesFirst) FinishValues(o, packed);
-    if constexpr (kMasked && Traits::kGathers) {
-      rebased = FinishMasked(s, state, factor);
-    } else if constexpr (kMasked) {
+    if constexpr (kMasked) {
+      if constexpr (Traits::kGeneral) FinishValues(o, packed);
       Prepare<true>(s);
       factor = Rebase(s, Scale(), state);
     } else {
@@ -152,33 +148,9 @@ class Consumer {
       }
     }
     ReleaseKeys();
-    if constexpr (!kValuesFirst) FinishValues(o, packed);
+    if constexpr (!Traits::kGeneral || !kMasked) FinishValues(o, packed);
     if (rebased) ScaleRows(o, factor);
     PackScores<Traits>(s, packed);
-  }
-
-  /// The softmax of a tile with hidden scores, of which a walk with windows has many: as that of
-  /// one without, once every row has a reference. True where references have moved.
-  __device__ bool FinishMasked(float (&s)[Traits::kScores], RowState& state, float2& factor) {
-    // Uniform over the warp.
-    bool rebase =
-        __any_sync(0xffffffffu, fminf(state.reference[0], state.reference[1]) == -INFINITY);
-#pragma unroll 1
-    for (;;) {
-      Prepare<true>(s);
-      if (rebase) break;
-      const float2 sum = Exponentials(s, Scale(), state.reference);
-      if (!__any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum)) {
-        state.sum[0] += sum.x;
-        state.sum[1] += sum.y;
-        return false;
-      }
-      RecomputeScores<Traits>(s, WarpQuery(queries_.slot()),
-                              base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes);
-      rebase = true;
-    }
-    factor = Rebase(s, Scale(), state);
-    return true;
   }
 
   /// The first tile of keys of a new tile of work, beside the last values of `done`, whose output
@@ -230,7 +202,8 @@ class Consumer {
     ptx::Pin(s);
   }
 
-  /// Waits for the values of the tile before.
+  /// Waits for the values of the tile before. Before general masks: `packed` is then free, and
+  /// those need the registers.
   __device__ void FinishValues(float (&o)[Traits::kOutputs], uint32_t (&packed)[Traits::kPacked]) {
     ptx::WaitBatches<0>();
     ptx::Pin(o);
@@ -264,10 +237,9 @@ class Consumer {
   /// Rare enough to read the work again rather than keep its numbers in registers.
   __device__ void Mask(float (&s)[Traits::kScores]) const {
     const TileWork& work = Work();
-    // Fresh as in GatherWalk::Mask.
-    const uint32_t thread = Traits::kGathers ? ptx::Fresh(threadIdx.x) : threadIdx.x;
-    const int32_t row = Walk::FirstRow(plan_, work_.slot(), group_) +
-                        static_cast<int32_t>(thread % kWarpgroup / 32 * 16 + thread % 32 / 4);
+    const int32_t row =
+        Walk::FirstRow(plan_, work_.slot(), group_) +
+        static_cast<int32_t>(threadIdx.x % kWarpgroup / 32 * 16 + threadIdx.x % 32 / 4);
     const int32_t last_key[2] = {LastKey(params_, work, row), LastKey(params_, work, row + 8)};
     Walk::Mask(s, plan_, keys_.slot(), group_, tile_, last_key);
   }

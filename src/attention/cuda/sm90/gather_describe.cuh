@@ -22,7 +22,7 @@ __device__ inline const PlannedTile& FollowPlan(ListState& lists, Await await, L
     const PlannedTile& planned = lists.planned[slot];
     if (planned.work.sequence < 0) return planned;
     load(planned, lists.rows[slot]);
-    __syncwarp();  // every lane has read the plan
+    SyncProducerWarp();  // every lane has read the plan
     if ((threadIdx.x & 31) == 0) ptx::Arrive(ptx::SharedAddress(&lists.planned_empty[slot]));
     ring.Advance();
   }
@@ -97,7 +97,7 @@ class Describer {
                                   int32_t& position) {
     GatherStep& step = Acquire();
     FillList(row, block_shift_, count, position, step.columns);
-    __syncwarp();  // the list is complete
+    SyncProducerWarp();  // the list is complete
     TileKeys keys;
     for (int u = 0; u < kUnits; ++u) keys.first[u] = u * kUnitKeys;
 #pragma unroll

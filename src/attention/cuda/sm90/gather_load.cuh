@@ -78,7 +78,7 @@ class StepLoader {
         stages_.Flush();  // the Q that this waits for may be in use until K has arrived
         if (Leads()) LoadQueries(planned, step.keys);
       }
-      __syncwarp();  // every lane has read the step
+      SyncProducerWarp();  // every lane has read the step
       if (Leads()) ptx::Arrive(ptx::SharedAddress(&lists_.step_empty[slot]));
       ring_.Advance();
     }
@@ -113,7 +113,7 @@ class StepLoader {
             static_cast<uint8_t>(KeysUpTo(step.columns, LastKey(params_, planned.work, query)));
       }
     }
-    __syncwarp();  // all of it is written before lane 0 says that K has arrived
+    SyncProducerWarp();  // all of it is written before lane 0 says that K has arrived
   }
 
   const ForwardParams& params_;

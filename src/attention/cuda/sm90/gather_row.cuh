@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "attention/cuda/sm90/gather_work.cuh"
+#include "attention/cuda/sm90/shared.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -156,7 +157,7 @@ __device__ inline void FillList(const GatherRow& row, int32_t block_shift, int32
     }
   }
   if (count == kGatheredKeys) return;
-  __syncwarp();  // the last column is written before it is repeated
+  SyncProducerWarp();  // the last column is written before it is repeated
   for (int32_t i = count + lane; i < kGatheredKeys; i += 32) list[i] = list[count - 1];
 }
 

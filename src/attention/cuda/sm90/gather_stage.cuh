@@ -127,7 +127,7 @@ class StageRing {
 
   __device__ static void Announce(uint32_t full) {
     ptx::FenceAsyncProxy();  // products will read what threads have written
-    __syncwarp();            // the part of every lane
+    SyncProducerWarp();      // the part of every lane
     if (Leads()) ptx::Arrive(full);
   }
 

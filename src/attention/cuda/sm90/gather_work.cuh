@@ -42,7 +42,8 @@ struct TileKeys {
     kBlocks,
     kGathered,  ///< columns
     kLimited,   ///< columns, of which some query does not see the last
-  } kind;
+  };
+  int32_t kind;
 };
 
 /// A tile of keys on its way from the describer to the loaders.
@@ -62,7 +63,7 @@ struct GatherShared {
   alignas(16) GatherStep steps[kSteps];
   TileKeys keys[kKeyStages];  ///< written before key_full completes
   /// Of tiles that are kLimited, how many columns each row of the tile of work sees; beside `keys`.
-  uint8_t limits[kKeyStages][2 * kGroupRows];
+  alignas(16) uint8_t limits[kKeyStages][2 * kGroupRows];
   ListExtent extents[kWorkStages];  ///< beside SharedPlan::work
   PlannedTile planned[kPlanned];
   GatherRow rows[kPlanned][2];  ///< beside `planned`, as PlannedTile::bits

@@ -45,7 +45,13 @@ enum NamedBarrier : uint32_t {
   kTailCleared = 1,
   /// + warpgroup: it may issue its products; the warpgroup before it has issued its own.
   kTurn = 4,
+  /// + warp of the producer's warpgroup: all its lanes have read or written what one of them
+  /// releases or hands over.
+  kProducerWarp = 8,
 };
+
+/// As __syncwarp, which racecheck does not follow from a lane's accesses to another's arrival.
+__device__ inline void SyncProducerWarp() { ptx::SyncNamed(kProducerWarp + threadIdx.x / 32, 32); }
 
 /// A position in a ring of barriers: a count of steps where the ring's size divides it cheaply.
 template <int kStages>
