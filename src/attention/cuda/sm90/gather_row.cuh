@@ -44,7 +44,7 @@ __device__ inline uint32_t TouchedBlocks(const GatherRow& row, int32_t word, int
 /// Finds which keys of a row's units lie in its windows, from the last unit to the first.
 class WindowWalk {
  public:
-  __device__ WindowWalk() = default;
+  WindowWalk() = default;
   __device__ explicit WindowWalk(const GatherRow& row)
       : windows_(row.windows), left_(row.window_count) {}
 
