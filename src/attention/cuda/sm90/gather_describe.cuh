@@ -22,8 +22,7 @@ __device__ inline const PlannedTile& FollowPlan(ListState& lists, Await await, L
     const PlannedTile& planned = lists.planned[slot];
     if (planned.work.sequence < 0) return planned;
     load(planned, lists.rows[slot]);
-    SyncProducerWarp();  // every lane has read the plan
-    if ((threadIdx.x & 31) == 0) ptx::Arrive(ptx::SharedAddress(&lists.planned_empty[slot]));
+    ptx::Arrive(ptx::SharedAddress(&lists.planned_empty[slot]));
     ring.Advance();
   }
 }
@@ -97,7 +96,7 @@ class Describer {
                                   int32_t& position) {
     GatherStep& step = Acquire();
     FillList(row, block_shift_, count, position, step.columns);
-    SyncProducerWarp();  // the list is complete
+    __syncwarp();  // the list is complete
     TileKeys keys;
     for (int u = 0; u < kUnits; ++u) keys.first[u] = u * kUnitKeys;
 #pragma unroll
@@ -133,10 +132,8 @@ class Describer {
       for (int w = 0; w < kKeyWords; ++w) all &= keys.visited[g][w];
       if (all != ~0u || last_key > full_key_[g]) keys.masked |= 1u << g;
     }
-    if (Leads()) {
-      step.keys = keys;
-      ptx::Arrive(ptx::SharedAddress(&lists_.step_full[ring_.slot()]));
-    }
+    if (Leads()) step.keys = keys;
+    ptx::Arrive(ptx::SharedAddress(&lists_.step_full[ring_.slot()]));
     ring_.Advance();
   }
 

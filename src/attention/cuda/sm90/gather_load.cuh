@@ -78,8 +78,7 @@ class StepLoader {
         stages_.Flush();  // the Q that this waits for may be in use until K has arrived
         if (Leads()) LoadQueries(planned, step.keys);
       }
-      SyncProducerWarp();  // every lane has read the step
-      if (Leads()) ptx::Arrive(ptx::SharedAddress(&lists_.step_empty[slot]));
+      ptx::Arrive(ptx::SharedAddress(&lists_.step_empty[slot]));
       ring_.Advance();
     }
   }
@@ -93,7 +92,8 @@ class StepLoader {
     queries_.Load(planned, first);
   }
 
-  /// Leaves what the consumers must know beside the stage.
+  /// Leaves what the consumers must know beside the stage: each lane its part, before it says that
+  /// K has arrived.
   __device__ void PassOn(const PlannedTile& planned, const GatherStep& step) {
     constexpr int kWords = sizeof(TileKeys) / sizeof(int32_t);
     static_assert(kWords <= 32);
@@ -113,7 +113,6 @@ class StepLoader {
             static_cast<uint8_t>(KeysUpTo(step.columns, LastKey(params_, planned.work, query)));
       }
     }
-    SyncProducerWarp();  // all of it is written before lane 0 says that K has arrived
   }
 
   const ForwardParams& params_;

@@ -157,7 +157,7 @@ __device__ inline void FillList(const GatherRow& row, int32_t block_shift, int32
     }
   }
   if (count == kGatheredKeys) return;
-  SyncProducerWarp();  // the last column is written before it is repeated
+  __syncwarp();  // the last column is written before it is repeated
   for (int32_t i = count + lane; i < kGatheredKeys; i += 32) list[i] = list[count - 1];
 }
 

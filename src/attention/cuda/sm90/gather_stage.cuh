@@ -46,6 +46,8 @@ class StageRing {
   __device__ void CopyBoxes(const Boxes& boxes) {
     if (Leads()) {
       LoadBoxes<Traits>(map_, stages_ + slot() * Traits::kKeyBytes, Barrier(full_), boxes);
+    } else {
+      ptx::Arrive(Barrier(full_));
     }
     ring_.Advance();
     Flush();
@@ -127,8 +129,7 @@ class StageRing {
 
   __device__ static void Announce(uint32_t full) {
     ptx::FenceAsyncProxy();  // products will read what threads have written
-    SyncProducerWarp();      // the part of every lane
-    if (Leads()) ptx::Arrive(full);
+    ptx::Arrive(full);
   }
 
   const CUtensorMap& map_;

@@ -11,6 +11,7 @@ template <typename Element, int kHeadDim_>
 struct GatherTraits : ListTraits<Element, kHeadDim_> {
   using Lists = ListTraits<Element, kHeadDim_>;
   static constexpr bool kGathers = true;
+  static constexpr uint32_t kStageArrivals = 32;  ///< each lane of the loader
 
   // A lane that gathers holds the addresses of a swizzle period, the planner a row's windows and
   // columns.

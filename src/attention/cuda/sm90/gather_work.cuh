@@ -73,15 +73,16 @@ struct GatherShared {
   uint64_t step_full[kSteps];        ///< describer to loaders
   uint64_t step_empty[kSteps];       ///< and back: they have read the step
 
+  /// Whatever a lane has read or written, it says so itself: no barrier of the warp comes between.
   __device__ void InitBarriers() {
-    constexpr uint32_t kLoaders = 2;
+    constexpr uint32_t kWarp = 32, kLoaders = 2;
     for (int i = 0; i < kPlanned; ++i) {
       ptx::InitBarrier(ptx::SharedAddress(&planned_full[i]), 1);
-      ptx::InitBarrier(ptx::SharedAddress(&planned_empty[i]), 1 + kLoaders);
+      ptx::InitBarrier(ptx::SharedAddress(&planned_empty[i]), (1 + kLoaders) * kWarp);
     }
     for (int i = 0; i < kSteps; ++i) {
-      ptx::InitBarrier(ptx::SharedAddress(&step_full[i]), 1);
-      ptx::InitBarrier(ptx::SharedAddress(&step_empty[i]), kLoaders);
+      ptx::InitBarrier(ptx::SharedAddress(&step_full[i]), kWarp);
+      ptx::InitBarrier(ptx::SharedAddress(&step_empty[i]), kLoaders * kWarp);
     }
   }
 };

@@ -45,13 +45,7 @@ enum NamedBarrier : uint32_t {
   kTailCleared = 1,
   /// + warpgroup: it may issue its products; the warpgroup before it has issued its own.
   kTurn = 4,
-  /// + warp of the producer's warpgroup: all its lanes have read or written what one of them
-  /// releases or hands over.
-  kProducerWarp = 8,
 };
-
-/// As __syncwarp, which racecheck does not follow from a lane's accesses to another's arrival.
-__device__ inline void SyncProducerWarp() { ptx::SyncNamed(kProducerWarp + threadIdx.x / 32, 32); }
 
 /// A position in a ring of barriers: a count of steps where the ring's size divides it cheaply.
 template <int kStages>
@@ -80,8 +74,8 @@ __device__ void InitBarriers(SharedPlan<Traits>& plan) {
     for (int i = 0; i < count; ++i) ptx::InitBarrier(ptx::SharedAddress(&barriers[i]), arrivals);
   };
   init(plan.query_full, Traits::kQueryStages, 1);
-  init(plan.key_full, Traits::kKeyStages, 1);
-  init(plan.value_full, Traits::kValueStages, 1);
+  init(plan.key_full, Traits::kKeyStages, Traits::kStageArrivals);
+  init(plan.value_full, Traits::kValueStages, Traits::kStageArrivals);
   init(plan.query_empty, Traits::kQueryStages, kConsumerWarps);
   init(plan.key_empty, Traits::kKeyStages, kConsumerWarps);
   init(plan.value_empty, Traits::kValueStages, kConsumerWarps);
