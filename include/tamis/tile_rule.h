@@ -12,6 +12,12 @@ enum class SkipVote : uint8_t {
   kGqaGroup,   ///< the tile's query rows of every query head that shares the KV head
 };
 
+/// In which order skip-softmax meets a row's tiles.
+enum class KeyOrder : uint8_t {
+  kAscending,   ///< TileIndex order
+  kDescending,  ///< its reverse: the last key first
+};
+
 /// Everything skip-softmax decisions depend on besides the scores. Executors publish the
 /// geometries they run; a rule names one; reference, counters and calibration take it as input.
 /// Tiles count from row 0 and key 0 of each sequence. Under a TileIndex, tile_columns equals its
@@ -20,15 +26,16 @@ struct TileGeometry {
   int32_t tile_rows = 128;     ///< queries of a tile
   int32_t tile_columns = 128;  ///< keys of a tile: a multiple of 8
   SkipVote vote = SkipVote::kQueryHead;
-  /// Key ranges with a running maximum of their own. 1: one pass in ascending order. Of a sequence
+  /// Key ranges with a running maximum of their own. 1: one pass over all keys. Of a sequence
   /// with T = ceil(keys / tile_columns) key tiles, range s holds tiles
   /// [s * T / splits, (s + 1) * T / splits), rounded down; gathered columns end the last range.
   int32_t splits = 1;
+  KeyOrder order = KeyOrder::kAscending;
   bool operator==(const TileGeometry&) const = default;
 };
 
-/// Skip-softmax (BLASST, arXiv 2512.12087). Walking a row's tiles in TileIndex order, a tile is
-/// dropped when for every voting valid row
+/// Skip-softmax (BLASST, arXiv 2512.12087). Walking a row's tiles in the geometry's order, a
+/// tile is dropped when for every voting valid row
 ///     max over the tile of score < (running maximum over all earlier visited tiles) + ln(lambda)
 /// (strict; scores after scale, softcap, bias and mask, in natural-log units; the running maximum
 /// starts at -inf, so that the first tile holding any visible score is never dropped). Dropped

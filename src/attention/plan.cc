@@ -19,16 +19,17 @@ std::string_view VoteName(SkipVote vote) {
 }
 
 std::string Describe(const TileGeometry& g) {
-  return fmt::format("{}x{} by {} in {} split{}", g.tile_rows, g.tile_columns, VoteName(g.vote),
-                     g.splits, g.splits == 1 ? "" : "s");
+  return fmt::format("{}x{} by {} in {} split{}, {} keys", g.tile_rows, g.tile_columns,
+                     VoteName(g.vote), g.splits, g.splits == 1 ? "" : "s",
+                     g.order == KeyOrder::kAscending ? "ascending" : "descending");
 }
 
-void RequirePublished(const AttentionArguments& maxima, const TileRule& rule) {
+void RequirePublished(const AttentionArguments& maxima, const TileRule& rule, Device device) {
   if (rule.skip_softmax.lambda == nullptr) return;
   std::vector<TileGeometry> published;
   for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     if (maxima.phases == nullptr && maxima.phase != phase) continue;
-    for (const TileGeometry& g : PublishedGeometries(Device::kCpu, phase)) published.push_back(g);
+    for (const TileGeometry& g : PublishedGeometries(device, phase)) published.push_back(g);
   }
   const TileGeometry& geometry = rule.skip_softmax.geometry;
   if (std::find(published.begin(), published.end(), geometry) != published.end()) return;
@@ -37,8 +38,8 @@ void RequirePublished(const AttentionArguments& maxima, const TileRule& rule) {
     choices += choices.empty() ? "" : "; ";
     choices += Describe(g);
   }
-  Fail("skip-softmax geometry {} is not one the CPU executor runs here; use {}", Describe(geometry),
-       choices);
+  Fail("skip-softmax geometry {} is not one the {} executor runs here; use {}", Describe(geometry),
+       Name(device), choices);
 }
 
 AttentionPlan PlanCuda(const AttentionArguments& maxima, const TileIndexShape* index,
@@ -46,11 +47,12 @@ AttentionPlan PlanCuda(const AttentionArguments& maxima, const TileIndexShape* i
 #ifdef TAMIS_WITH_CUDA
   ValidateShape(maxima);
   ValidateRuleShape(rule);
+  RequirePublished(maxima, rule, Device::kCuda);
   if (index != nullptr) ValidateIndexShape(maxima, *index, rule);
   cuda::RequireSupported(maxima, index, rule);
   AttentionPlan plan;
   plan.device = Device::kCuda;
-  plan.workspace_bytes = cuda::WorkspaceBytes(maxima, index);
+  plan.workspace_bytes = cuda::WorkspaceBytes(maxima, index, rule);
   plan.path = cuda::PathName();
   return plan;
 #else
@@ -75,6 +77,9 @@ ThreadPool& PoolOf(const ExecutionContext& context) {
 }  // namespace
 
 std::vector<TileGeometry> PublishedGeometries(Device device, Phase phase) {
+#ifdef TAMIS_WITH_CUDA
+  if (device == Device::kCuda) return cuda::Geometries();  // one kernel for both phases
+#endif
   if (device != Device::kCpu) return {};
   return cpu::Geometries(phase);
 }
@@ -88,7 +93,7 @@ AttentionPlan PlanAttention(const AttentionArguments& maxima, const TileIndexSha
           Name(best));
   ValidateShape(maxima);
   ValidateRuleShape(rule);
-  RequirePublished(maxima, rule);
+  RequirePublished(maxima, rule, Device::kCpu);
   if (index != nullptr) ValidateIndexShape(maxima, *index, rule);
   AttentionPlan plan;
   plan.device = Device::kCpu;
@@ -103,8 +108,9 @@ AttentionPlan PlanAttention(const AttentionArguments& maxima, const TileIndexSha
 void RunAttention(const AttentionPlan& plan, const AttentionArguments& arguments,
                   const TileIndex* index, const TileRule& rule, void* workspace,
                   const ExecutionContext& context) {
-  if (plan.device == Device::kCuda)
+  if (plan.device == Device::kCuda) {
     return RunCuda(arguments, index, rule, workspace, context.stream);
+  }
   ThreadPool& pool = PoolOf(context);
   Require(pool.size() <= plan.workers, "planned for {} threads, run on {}; plan again",
           plan.workers, pool.size());

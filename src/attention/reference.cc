@@ -198,7 +198,12 @@ class Reference {
         index_ == nullptr ? 0 : index_->shape.Row(b, first_head, first / index_->shape.query_block);
     const float lambda = rule_.skip_softmax.lambda != nullptr ? rule_.skip_softmax.lambda[b] : 0.0f;
     int32_t split = 0;
-    for (const Tile& tile : VisitedTiles(index_, index_row, sequence.keys(), sizes_.columns)) {
+    std::vector<Tile> tiles = VisitedTiles(index_, index_row, sequence.keys(), sizes_.columns);
+    if (rule_.skip_softmax.lambda != nullptr &&
+        rule_.skip_softmax.geometry.order == KeyOrder::kDescending) {
+      std::reverse(tiles.begin(), tiles.end());
+    }
+    for (const Tile& tile : tiles) {
       if (SplitOf(tile, sequence) != split) {
         split = SplitOf(tile, sequence);
         for (Row& row : rows) row.running_max = -kInfinity, row.running_magnitude = 0.0;

@@ -101,6 +101,9 @@ void ValidateGeometry(const TileGeometry& geometry) {
   Require(geometry.vote <= SkipVote::kGqaGroup,
           "skip-softmax vote {} is unknown; use kQueryHead or kGqaGroup",
           static_cast<int>(geometry.vote));
+  Require(geometry.order <= KeyOrder::kDescending,
+          "skip-softmax order {} is unknown; use kAscending or kDescending",
+          static_cast<int>(geometry.order));
   Require(geometry.splits >= 1, "skip-softmax splits is {}; use 1 or more", geometry.splits);
 }
 

@@ -114,6 +114,9 @@ TileGeometry ReadGeometry(const Json& value, Phase phase, const std::string& pat
   if (vote == "query_head") geometry.vote = SkipVote::kQueryHead;
   if (vote == "gqa_group") geometry.vote = SkipVote::kGqaGroup;
   geometry.splits = static_cast<int32_t>(reader.Integer("splits", geometry.splits, 1, kMaxTokens));
+  const std::string order = reader.Word("order", {"ascending", "descending"});
+  if (order == "ascending") geometry.order = KeyOrder::kAscending;
+  if (order == "descending") geometry.order = KeyOrder::kDescending;
   reader.Finish();
   return geometry;
 }
@@ -162,10 +165,12 @@ Json WriteSkipSoftmax(const SkipSoftmaxSpec& spec) {
     out["threshold"] = spec.threshold;
   }
   if (spec.max_lambda) out["max_lambda"] = *spec.max_lambda;
-  out["geometry"] = {{"br", spec.geometry.tile_rows},
-                     {"bc", spec.geometry.tile_columns},
-                     {"vote", VoteName(spec.geometry.vote)},
-                     {"splits", spec.geometry.splits}};
+  out["geometry"] = {
+      {"br", spec.geometry.tile_rows},
+      {"bc", spec.geometry.tile_columns},
+      {"vote", VoteName(spec.geometry.vote)},
+      {"splits", spec.geometry.splits},
+      {"order", spec.geometry.order == KeyOrder::kAscending ? "ascending" : "descending"}};
   return out;
 }
 
@@ -220,6 +225,7 @@ std::string Describe(const TileGeometry& geometry, Phase phase) {
   const TileGeometry usual = DefaultGeometry(phase);
   if (geometry.vote != usual.vote) text += fmt::format(" vote {}", VoteName(geometry.vote));
   if (geometry.splits != usual.splits) text += fmt::format(" splits {}", geometry.splits);
+  if (geometry.order != usual.order) text += " order descending";
   return text;
 }
 

@@ -8,13 +8,15 @@
 #include <numeric>
 #include <optional>
 #include <random>
+#include <string>
 
 #include "attention/cuda/device_buffer.cuh"
 #include "attention/cuda/error.cuh"
 #include "gpu/bench_index.h"
 #include "gpu/clock.h"
 #include "gpu/device_index.h"
-#include "gpu/fill_normal.h"
+#include "gpu/fill_inputs.h"
+#include "tamis/error.h"
 
 namespace tamis::gpu_testing {
 namespace {
@@ -40,6 +42,15 @@ double Pairs(const BenchCall& call) {
   return pairs * call.q_heads;
 }
 
+/// The published geometry that runs `a`.
+TileGeometry GeometryOf(const AttentionArguments& a, bool lists) {
+  const int32_t columns = lists || a.head_dim > 64 ? 128 : 96;
+  for (const TileGeometry& g : PublishedGeometries(Device::kCuda, Phase::kPrefill)) {
+    if (g.tile_columns == columns) return g;
+  }
+  throw Error("no CUDA geometry has " + std::to_string(columns) + " columns");
+}
+
 /// A call with its memory.
 class Runner {
  public:
@@ -57,8 +68,8 @@ class Runner {
     a.query_tokens = a.key_tokens = longest;
     a.mask = call.mask;
     a.softcap = call.softcap;
-    a.q = {Values(rows * call.q_heads), Stride(rows, call.q_heads)};
-    a.o = {Values(rows * call.q_heads), Stride(rows, call.q_heads)};
+    a.q = {Values(rows * call.q_heads, kQuerySeed), Stride(rows, call.q_heads)};
+    a.o = {Values(rows * call.q_heads, kOutputSeed), Stride(rows, call.q_heads)};
     std::vector<int32_t> offsets(1, 0);
     for (const int32_t length : call.lengths) offsets.push_back(offsets.back() + length);
     if (ragged) {
@@ -68,8 +79,8 @@ class Runner {
     if (call.page_size > 0) {
       MakePages(ragged);
     } else {
-      a.k = {Values(rows * call.kv_heads), Stride(rows, call.kv_heads)};
-      a.v = {Values(rows * call.kv_heads), Stride(rows, call.kv_heads)};
+      a.k = {Values(rows * call.kv_heads, kKeySeed), Stride(rows, call.kv_heads)};
+      a.v = {Values(rows * call.kv_heads, kValueSeed), Stride(rows, call.kv_heads)};
       if (ragged) {
         a.key_offsets = Copy(offsets);
         a.packed_key_rows = rows;
@@ -85,18 +96,50 @@ class Runner {
     }
     context_.device = Device::kCuda;
     pairs_ = Pairs(call);
+    rule_ = call.rule;
+    if (call.inputs.kind != Inputs::Kind::kNormal) FillStructured(call.inputs, a, kQuerySeed);
+    if (call.lambda) {
+      rule_.skip_softmax.lambda =
+          Copy(std::vector<float>(static_cast<size_t>(batch), *call.lambda));
+      rule_.skip_softmax.geometry = GeometryOf(a, call.density.has_value());
+    }
     if (call.density || call.slash) {
       const BenchIndex made = MakeBenchIndex(call);
       index_.emplace(made.index);
       pairs_ = made.pairs;
     }
-    plan_ = PlanAttention(a, index_ ? &index_->view().shape : nullptr, call_.rule, context_);
+    plan_ = PlanAttention(a, index_ ? &index_->view().shape : nullptr, rule_, context_);
     workspace_ = Allocate(plan_.workspace_bytes);
   }
 
   void Run() const {
-    RunAttention(plan_, arguments_, index_ ? &index_->view() : nullptr, call_.rule, workspace_,
+    RunAttention(plan_, arguments_, index_ ? &index_->view() : nullptr, rule_, workspace_,
                  context_);
+  }
+
+  /// The share of visited tiles that the rule dropped.
+  double Skipped() {
+    AttentionArguments a = arguments_;
+    const auto heads = static_cast<size_t>(a.batch) * static_cast<size_t>(a.q_heads);
+    const DeviceBuffer counts(heads * sizeof(AttentionCounts));
+    a.counts = static_cast<AttentionCounts*>(counts.data());
+    const TileIndex* index = index_ ? &index_->view() : nullptr;
+    const AttentionPlan plan = PlanAttention(a, index_ ? &index->shape : nullptr, rule_, context_);
+    const DeviceBuffer workspace(plan.workspace_bytes);
+    RunAttention(plan, a, index, rule_, workspace.data(), context_);
+    std::vector<AttentionCounts> of_heads(heads);
+    CheckCuda(cudaMemcpy(of_heads.data(), counts.data(), heads * sizeof(AttentionCounts),
+                         cudaMemcpyDeviceToHost),
+              "reading counts");
+    AttentionCounts sum;
+    for (const AttentionCounts& c : of_heads) sum += c;
+    return sum.skipped_share();
+  }
+
+  /// ||O - other's|| / ||other's||.
+  double Error(const Runner& other) const {
+    const int64_t elements = int64_t{arguments_.query_tokens} * arguments_.q_heads * call_.head_dim;
+    return RelativeError(call_.dtype, arguments_.o.data, other.arguments_.o.data, elements);
   }
   double pairs() const { return pairs_; }
   const BenchCall& call() const { return call_; }
@@ -107,9 +150,9 @@ class Runner {
     return {rows * row, row, call_.head_dim};
   }
   void* Allocate(size_t bytes) { return buffers_.emplace_back(bytes).data(); }
-  void* Values(int64_t rows) {
+  void* Values(int64_t rows, uint64_t seed) {
     void* data = Allocate(2 * static_cast<size_t>(rows * call_.head_dim));
-    FillNormal(call_.dtype, data, rows * call_.head_dim, std::random_device()());
+    FillNormal(call_.dtype, data, rows * call_.head_dim, seed);
     return data;
   }
   template <typename T>
@@ -130,10 +173,13 @@ class Runner {
     std::shuffle(pages.begin(), pages.end(), std::mt19937(1));
     a.paged.page_table = Copy(pages);
     const int64_t rows = int64_t{a.paged.page_count} * call_.page_size;
-    a.paged.k = {Values(rows * a.kv_heads), Stride(call_.page_size, a.kv_heads)};
-    a.paged.v = {Values(rows * a.kv_heads), Stride(call_.page_size, a.kv_heads)};
+    a.paged.k = {Values(rows * a.kv_heads, kKeySeed), Stride(call_.page_size, a.kv_heads)};
+    a.paged.v = {Values(rows * a.kv_heads, kValueSeed), Stride(call_.page_size, a.kv_heads)};
     if (ragged) a.key_lengths = Copy(call_.lengths);
   }
+
+  // Calls of one table compare on the same inputs.
+  static constexpr uint64_t kQuerySeed = 1, kKeySeed = 2, kValueSeed = 3, kOutputSeed = 4;
 
   const BenchCall call_;
   std::deque<DeviceBuffer> buffers_;
@@ -141,6 +187,7 @@ class Runner {
   ExecutionContext context_;
   std::optional<DeviceIndex> index_;
   double pairs_ = 0.0;  ///< visited
+  TileRule rule_;  ///< the call's, with lambda
   AttentionPlan plan_;
   void* workspace_ = nullptr;
 };
@@ -191,6 +238,7 @@ std::vector<BenchResult> Measure(const std::vector<BenchCall>& calls, const Benc
   CheckCuda(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0),
             "reading the device");
   std::vector<BenchResult> results;
+  size_t without = 0;  // the last call without skip-softmax
   for (size_t i = 0; i < runners.size(); ++i) {
     const double pairs = runners[i]->pairs();
     BenchResult result{};
@@ -198,6 +246,13 @@ std::vector<BenchResult> Measure(const std::vector<BenchCall>& calls, const Benc
     result.mhz = Median(clocks[i]);
     result.teraflops = 4.0 * calls[i].head_dim * pairs / result.milliseconds / 1e9;
     result.cycles = result.milliseconds * result.mhz * 1e3 * multiprocessors / (pairs / 4096);
+    if (!calls[i].lambda) {
+      without = i;
+    } else {
+      result.skipped = runners[i]->Skipped();
+      result.speedup = results[without].milliseconds / result.milliseconds;
+      result.error = runners[i]->Error(*runners[without]);
+    }
     results.push_back(result);
   }
   return results;

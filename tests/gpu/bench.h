@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "gpu/fill_inputs.h"
 #include "tamis/attention.h"
 
 namespace tamis::gpu_testing {
@@ -22,7 +23,7 @@ struct VerticalSlash {
   bool as_blocks = false;
 };
 
-/// One call on random normal inputs.
+/// One call on random inputs, the same for all calls of a Measure with the same shapes.
 struct BenchCall {
   std::string name;
   /// Of each sequence, queries and keys. More than one: packed rows, or paged keys with lengths.
@@ -41,6 +42,10 @@ struct BenchCall {
   std::optional<double> density = {};
   TileRule rule = {};
   std::optional<VerticalSlash> slash = {};  ///< in place of density
+  Inputs inputs = {};
+  /// Skip-softmax, of every sequence, in the geometry of the call, compared with the last call
+  /// before it without. Unset: without.
+  std::optional<float> lambda = {};
 };
 
 struct BenchOptions {
@@ -50,10 +55,13 @@ struct BenchOptions {
 };
 
 struct BenchResult {
-  double milliseconds;  ///< of one call: the median of `repeats` bursts
-  double teraflops;     ///< per second, 4 * head_dim for each pair visited
-  double mhz;           ///< SM clock right after the bursts
-  double cycles;        ///< SM cycles for each 64 x 64 scores visited
+  double milliseconds;   ///< of one call: the median of `repeats` bursts
+  double teraflops;      ///< per second, 4 * head_dim for each pair visited
+  double mhz;            ///< SM clock right after the bursts
+  double cycles;         ///< SM cycles for each 64 x 64 scores visited
+  double skipped = 0.0;  ///< share of visited tiles; of calls with a lambda
+  double speedup = 1.0;  ///< over the call compared with, likewise
+  double error = 0.0;    ///< relative RMS difference of O, likewise
 };
 
 /// Times the calls in bursts that take turns, in an order that rotates, so that all meet the same

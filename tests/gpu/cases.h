@@ -35,6 +35,9 @@ struct Case {
   attention_testing::ProblemOptions options;
   std::optional<IndexOptions> index = {};
   TileRule rule = {};
+  /// Of skip-softmax, a sequence after the other, from the first again where there are more
+  /// sequences. Empty: no rule.
+  std::vector<float> lambda = {};
 };
 
 /// Without names of dtype and head dim, and without seeds.
@@ -42,6 +45,7 @@ std::vector<Case> DenseCases(bool quick);
 std::vector<Case> ListCases(bool quick);
 std::vector<Case> SparseCases(bool quick);
 std::vector<Case> GatherCases(bool quick);
+std::vector<Case> SkipCases(bool quick);
 
 void AddWindowsAndColumns(const AttentionArguments& arguments, const IndexOptions& options,
                           uint64_t seed, TileIndexStorage& index);

@@ -43,11 +43,11 @@ T* DeviceProblem::Translate(T* host) const {
   Fail("an array of the problem is not mirrored");
 }
 
-AttentionArguments DeviceProblem::arguments() const {
+AttentionArguments DeviceProblem::arguments(bool counts) const {
   AttentionArguments a = problem_.arguments;
   if (a.query_offsets != nullptr) a.packed_query_rows = a.query_offsets[a.batch];
   if (a.key_offsets != nullptr) a.packed_key_rows = a.key_offsets[a.batch];
-  a.counts = nullptr;
+  a.counts = counts ? Translate(a.counts) : nullptr;
   a.executed = nullptr;
   a.q.data = Translate(a.q.data);
   a.k.data = Translate(a.k.data);

@@ -18,8 +18,8 @@ class DeviceProblem {
   DeviceProblem(const DeviceProblem&) = delete;
   DeviceProblem& operator=(const DeviceProblem&) = delete;
 
-  /// The problem's arguments with device pointers, asking for O and LSE only.
-  AttentionArguments arguments() const;
+  /// The problem's arguments with device pointers, asking for O, LSE and, if wanted, counts.
+  AttentionArguments arguments(bool counts = false) const;
   /// Poisons the outputs on both sides.
   void Poison();
   /// Waits and copies the outputs back into the problem.

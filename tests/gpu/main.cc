@@ -2,7 +2,8 @@
 //
 //   tamis_gpu check [--quick] [--filter TEXT] [--seed N]
 //   tamis_gpu bench [--lengths N...] [--head-dims N...] [--f16] [--bidirectional] [--sustained]
-//                   [--paged | --ragged | --general | --lists | --columns]
+//                   [--paged | --ragged | --general | --lists | --columns | --skip |
+//                    --skip-lists | --skip-structured]
 //                                      beside the dense call, taking turns; the last number is the
 //                                      rate over dense's
 //   tamis_gpu once     one shape, from LENGTH and HEAD_DIM of the environment; prints milliseconds
@@ -150,6 +151,54 @@ std::vector<BenchCall> ColumnCalls(const BenchCall& dense) {
   return calls;
 }
 
+BenchCall WithLambda(BenchCall call, float lambda) {
+  call.name = fmt::format("{}, lambda {:.2g}", call.name, lambda);
+  call.lambda = lambda;
+  return call;
+}
+
+/// The natural logarithms are quantiles of the normal distribution that Inputs::Kind::kScattered
+/// makes: nothing, half, three quarters and nearly all below the queries' own tiles.
+std::vector<BenchCall> SkipCalls(const BenchCall& dense) {
+  BenchCall scattered = dense;
+  scattered.name = "dense, scattered";
+  scattered.inputs = {Inputs::Kind::kScattered, dense.head_dim > 64 ? 128 : 96};
+  std::vector<BenchCall> calls = {dense, WithLambda(dense, 1e-30f), scattered};
+  const double own = 3.5 * std::sqrt(static_cast<double>(dense.head_dim));
+  for (const double quantile : {-9.0, -0.7, -0.2, 0.4, 5.0}) {
+    const double log_lambda = std::min(quantile * 4.95 + 3.6 - own, -0.1);
+    calls.push_back(WithLambda(scattered, static_cast<float>(std::exp(log_lambda))));
+  }
+  return calls;
+}
+
+std::vector<BenchCall> SkipListCalls(const BenchCall& dense) {
+  std::vector<BenchCall> calls = {dense};
+  for (const bool scattered : {false, true}) {
+    BenchCall lists = dense;
+    lists.name = "lists of density 0.25";
+    lists.density = 0.25;
+    if (scattered) lists.inputs = {Inputs::Kind::kScattered, 128};
+    calls.push_back(lists);
+    const double own = 3.5 * std::sqrt(static_cast<double>(dense.head_dim));
+    for (const double quantile : {-9.0, -0.2, 0.4}) {
+      if (!scattered && quantile > -9.0) break;
+      calls.push_back(WithLambda(lists, static_cast<float>(std::exp(quantile * 4.95 + 3.6 - own))));
+    }
+  }
+  return calls;
+}
+
+std::vector<BenchCall> SkipStructuredCalls(const BenchCall& dense) {
+  BenchCall structured = dense;
+  structured.inputs.kind = Inputs::Kind::kStructured;
+  std::vector<BenchCall> calls = {structured};
+  for (const float lambda : {1e-6f, 1e-4f, 1e-3f, 1e-2f, 3e-2f, 0.1f}) {
+    calls.push_back(WithLambda(structured, lambda));
+  }
+  return calls;
+}
+
 int Bench(const std::vector<std::string>& words) {
   BenchCall dense{.name = "dense"};
   BenchOptions options;
@@ -180,6 +229,12 @@ int Bench(const std::vector<std::string>& words) {
       others = SparseCalls;
     } else if (word == "--columns") {
       others = ColumnCalls;
+    } else if (word == "--skip") {
+      others = SkipCalls;
+    } else if (word == "--skip-lists") {
+      others = SkipListCalls;
+    } else if (word == "--skip-structured") {
+      others = SkipStructuredCalls;
     } else if (list != nullptr) {
       list->push_back(std::stoi(word));
     } else {
@@ -205,9 +260,12 @@ int Bench(const std::vector<std::string>& words) {
         fmt::print(
             "d{:<4} {:>7} tokens {:>10.4f} ms {:>6.0f} TFLOP/s {:>6.0f} MHz {:>6.0f} cycles "
             "{:>6.3f} "
-            "{}\n",
+            "{}{}\n",
             head_dim, length, r.milliseconds, r.teraflops, r.mhz, r.cycles,
-            r.teraflops / results[0].teraflops, calls[i].name);
+            r.teraflops / results[0].teraflops, calls[i].name,
+            calls[i].lambda ? fmt::format(": {:.3f} skipped, x {:.3f}, error {:.1e}", r.skipped,
+                                          r.speedup, r.error)
+                            : "");
       }
     }
   }

@@ -77,8 +77,20 @@ bool Gathers(const TileIndex* index) {
   return index != nullptr && (index->window_offsets != nullptr || index->column_offsets != nullptr);
 }
 
+/// The kernels with skip-softmax.
+const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists) {
+  const bool wide = std::max(a.head_dim, a.dim_v()) > 64;
+  if (a.dtype == DType::kBF16) {
+    if (lists) return wide ? sm90::kListsSkipBf16D128 : sm90::kListsSkipBf16D64;
+    return wide ? sm90::kSkipBf16D128 : sm90::kSkipBf16D64;
+  }
+  if (lists) return wide ? sm90::kListsSkipF16D128 : sm90::kListsSkipF16D64;
+  return wide ? sm90::kSkipF16D128 : sm90::kSkipF16D64;
+}
+
 const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index,
-                             const NOfMRule& thin) {
+                             const NOfMRule& thin, bool skips) {
+  if (skips) return SkipKernelOf(a, index != nullptr);
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
   if (thin.n != 0) return SparseKernelOf(bf16, dim, thin);
@@ -205,6 +217,40 @@ void RequireThinnable(const AttentionArguments& a, const TileIndexShape* index,
   RequireAbsent(ChangesScores(a), "N:M with a window, softcap, masks, bias, positions or sinks");
 }
 
+constexpr int32_t kListSkipColumns = 128;
+
+TileGeometry Geometry(int32_t tile_keys) {
+  return {sm90::kVoteRows, tile_keys, SkipVote::kQueryHead, 1, KeyOrder::kDescending};
+}
+
+/// What skip-softmax does not run and other calls do. `geometry` is one of Geometries.
+void RequireSkippable(const AttentionArguments& a, const TileIndexShape* index,
+                      const TileGeometry& geometry) {
+  constexpr int32_t kMaxSkipDim = 128;
+  Require(a.head_dim <= kMaxSkipDim && a.dim_v() <= kMaxSkipDim,
+          "the CUDA executor runs skip-softmax with head dims up to {}, not {} and {}", kMaxSkipDim,
+          a.head_dim, a.dim_v());
+  RequireAbsent(a.key_positions != nullptr, "key_positions with skip-softmax");
+  RequireAbsent(a.softcap > 0.0f, "softcap with skip-softmax");
+  RequireAbsent(a.mask.window_left >= 0 || a.mask.window_right >= 0, "a window with skip-softmax");
+  RequireAbsent(a.mask.keep != nullptr, "a boolean mask with skip-softmax");
+  RequireAbsent(a.bias.data != nullptr, "a bias with skip-softmax");
+  RequireAbsent(a.sink_logits != nullptr, "sink logits with skip-softmax");
+  if (index != nullptr) {
+    // One vote decides a tile of keys.
+    Require(index->key_block == kListSkipColumns,
+            "the CUDA executor runs skip-softmax with key blocks of {}, not {}; make the index of "
+            "those",
+            kListSkipColumns, index->key_block);
+    return;
+  }
+  const int32_t tile_keys = SkipKernelOf(a, false).tile_keys;
+  Require(geometry.tile_columns == tile_keys,
+          "skip-softmax tile_columns are {}; with head dims of {} and {} and without a TileIndex "
+          "the CUDA executor runs {}",
+          geometry.tile_columns, a.head_dim, a.dim_v(), tile_keys);
+}
+
 constexpr size_t kCounterBytes = 64;
 
 /// The workspace of a call with an index. What only windows and columns use is there always: plans
@@ -237,6 +283,28 @@ struct ListGeometry {
   sm90::ListParams::Second second;
   int32_t head_tiles;
   int32_t unit_tiles;
+};
+
+/// Of the part of the workspace that orders tiles, which comes first.
+size_t OrderBytes(const AttentionArguments& a, const TileIndexShape* index) {
+  if (index != nullptr) {
+    return ListWorkspace(int64_t{ListGeometry(a, *index).unit_tiles} * a.batch * a.kv_heads, *index)
+        .bytes;
+  }
+  return (Ragged(a) ? 2 + 2 * static_cast<size_t>(a.batch) : 1) * sizeof(int32_t);
+}
+
+/// The map of dropped tiles, which only counts need.
+struct DropMap {
+  DropMap(const AttentionArguments& a, const TileRule& rule) {
+    if (rule.skip_softmax.lambda == nullptr || a.counts == nullptr) return;
+    const int32_t columns = rule.skip_softmax.geometry.tile_columns;
+    row_blocks = (a.query_tokens + sm90::kVoteRows - 1) / sm90::kVoteRows;
+    row_words = ((a.key_tokens + columns - 1) / columns + 31) / 32;
+    bytes = sizeof(uint32_t) * static_cast<size_t>(a.batch) * a.q_heads * row_blocks * row_words;
+  }
+  int32_t row_blocks = 0, row_words = 0;
+  size_t bytes = 0;
 };
 
 void SetLists(const AttentionArguments& a, const TileIndex& index, void* workspace,
@@ -289,6 +357,10 @@ void RequireGatherable(const AttentionArguments& a) {
 
 }  // namespace
 
+std::vector<TileGeometry> Geometries() {
+  return {Geometry(sm90::kSkipBf16D128.tile_keys), Geometry(sm90::kSkipBf16D64.tile_keys)};
+}
+
 void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
                       const TileRule& rule) {
   Require(a.dtype == DType::kBF16 || a.dtype == DType::kF16,
@@ -299,9 +371,13 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
           "the CUDA executor runs head dims up to {}, not {} and {}", kMaxHeadDim, a.head_dim,
           a.dim_v());
   if (index != nullptr) RequireListable(a);
-  RequireAbsent(rule.skip_softmax.lambda != nullptr, "skip-softmax");
+  if (rule.skip_softmax.lambda != nullptr) {
+    RequireSkippable(a, index, rule.skip_softmax.geometry);
+    RequireAbsent(rule.n_of_m.n != 0, "N:M with skip-softmax");
+  }
   if (rule.n_of_m.n != 0) RequireThinnable(a, index, rule.n_of_m);
-  RequireAbsent(a.counts != nullptr, "counts");
+  RequireAbsent(a.counts != nullptr && rule.skip_softmax.lambda == nullptr,
+                "counts without skip-softmax");
   RequireAbsent(a.executed != nullptr, "the executed mask");
   RequireAbsent(a.phases != nullptr, "a phase for each sequence");
   Require(
@@ -330,22 +406,23 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
   RequireHopper();
 }
 
-size_t WorkspaceBytes(const AttentionArguments& a, const TileIndexShape* index) {
-  if (index != nullptr) {
-    return ListWorkspace(int64_t{ListGeometry(a, *index).unit_tiles} * a.batch * a.kv_heads, *index)
-        .bytes;
-  }
-  return (Ragged(a) ? 2 + 2 * static_cast<size_t>(a.batch) : 1) * sizeof(int32_t);
+size_t WorkspaceBytes(const AttentionArguments& a, const TileIndexShape* index,
+                      const TileRule& rule) {
+  return OrderBytes(a, index) + DropMap(a, rule).bytes;
 }
 
 std::string PathName() { return "cuda/sm90"; }
 
 void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& rule, void* workspace,
          void* stream) {
-  if (Gathers(index)) RequireGatherable(a);
+  const bool skips = rule.skip_softmax.lambda != nullptr;
+  if (Gathers(index)) {
+    RequireGatherable(a);
+    RequireAbsent(skips, "windows or columns of a TileIndex with skip-softmax");
+  }
   if (a.query_tokens == 0) return;
   const NOfMRule thin = ActiveNOfM(a, rule);
-  const sm90::Kernel& kernel = KernelOf(a, index, thin);
+  const sm90::Kernel& kernel = KernelOf(a, index, thin, skips);
   Layouts layouts(a);
   const bool has_keys = KeyRows(a) > 0;
   if (!has_keys) {
@@ -408,6 +485,18 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
       static_cast<int32_t>(std::clamp(int64_t{params.section_keys} / std::max(a.key_tokens, 1),
                                       int64_t{1}, int64_t{a.batch} * a.kv_heads));
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
+  const DropMap drops(a, rule);
+  if (rule.skip_softmax.lambda != nullptr) {
+    params.skip = {.lambda = rule.skip_softmax.lambda,
+                   .row_blocks = drops.row_blocks,
+                   .row_words = drops.row_words};
+  }
+  if (drops.bytes > 0) {
+    params.skip.dropped = reinterpret_cast<uint32_t*>(
+        static_cast<char*>(workspace) + OrderBytes(a, index ? &index->shape : nullptr));
+    CheckCuda(cudaMemsetAsync(params.skip.dropped, 0, drops.bytes, cuda_stream),
+              "clearing the map of dropped tiles");
+  }
   // Tiles of one section descend in length: rounds of alternating direction share them out to a few
   // per cent. Else blocks ask for the next tile, which costs a launch to clear the counter.
   auto* const counters = static_cast<int32_t*>(workspace);
@@ -431,6 +520,13 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
   }
   const int32_t blocks = std::min(params.tiles, DeviceAttribute(cudaDevAttrMultiProcessorCount));
   CheckCuda(kernel.launch(maps, params, blocks, cuda_stream), "launching attention");
+  if (a.counts == nullptr) return;
+  const size_t heads = static_cast<size_t>(a.batch) * static_cast<size_t>(a.q_heads);
+  CheckCuda(cudaMemsetAsync(a.counts, 0, heads * sizeof(AttentionCounts), cuda_stream),
+            "clearing the counts");
+  CheckCuda(sm90::CountTiles(params, index != nullptr, rule.skip_softmax.geometry.tile_columns,
+                             a.counts, cuda_stream),
+            "counting tiles");
 }
 
 }  // namespace tamis::cuda

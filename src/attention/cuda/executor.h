@@ -4,17 +4,22 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "tamis/attention.h"
 
 namespace tamis::cuda {
+
+/// The skip-softmax geometries: of dense calls by head dim, of lists by key block.
+std::vector<TileGeometry> Geometries();
 
 /// Throws Error naming what the executor does not run, or the current device cannot.
 void RequireSupported(const AttentionArguments& maxima, const TileIndexShape* index,
                       const TileRule& rule);
 
 /// Bytes of device memory that Run needs.
-size_t WorkspaceBytes(const AttentionArguments& maxima, const TileIndexShape* index);
+size_t WorkspaceBytes(const AttentionArguments& maxima, const TileIndexShape* index,
+                      const TileRule& rule);
 
 /// The path that runs, for reports.
 std::string PathName();

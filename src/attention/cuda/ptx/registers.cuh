@@ -34,6 +34,13 @@ __device__ inline uint32_t Fresh(uint32_t value) {
 /// may keep in registers of the lanes, and then moves to uniform ones each address made of it.
 __device__ inline uint32_t Uniform(uint32_t value) { return __shfl_sync(0xffffffffu, value, 0); }
 
+/// threadIdx.x read here and now, so that nothing derived from it is kept.
+__device__ inline uint32_t ThreadIndex() {
+  uint32_t index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+}
+
 /// A value that the compiler cannot derive again, so that it keeps it in a register.
 __device__ inline uint32_t Opaque(uint32_t value) { return Uniform(Fresh(value)); }
 

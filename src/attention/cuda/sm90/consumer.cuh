@@ -28,6 +28,7 @@ namespace tamis::cuda::sm90 {
 
 template <class Traits>
 class Consumer {
+ protected:
   using Walk =
       std::conditional_t<Traits::kGathers, GatherWalk<Traits>,
                          std::conditional_t<Traits::kLists, ListWalk<Traits>, DenseWalk<Traits>>>;
@@ -93,7 +94,7 @@ class Consumer {
     }
   }
 
- private:
+ protected:
   /// Slots of a tile of work whose output is not written yet.
   struct Done {
     uint32_t work, query;
@@ -422,7 +423,7 @@ class Consumer {
   const uint32_t group_;
   const uint32_t base_;  ///< of the plan; taken once: the compiler would derive it in every step
   Ring<Traits::kQueryStages> queries_;
-  Ring<Traits::kKeyStages> keys_;
+  Ring<Traits::kKeyStages, Traits::kSkips> keys_;
   Ring<Traits::kValueStages> values_;
   Ring<Traits::kWorkStages> work_;
   int32_t tile_ = 0;  ///< tile of keys at hand

@@ -16,6 +16,7 @@
 #include "attention/cuda/sm90/list_traits.cuh"
 #include "attention/cuda/sm90/load.cuh"
 #include "attention/cuda/sm90/shared.cuh"
+#include "attention/cuda/sm90/skip_consumer.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
 namespace tamis::cuda::sm90 {
@@ -52,7 +53,11 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
     }
   } else {
     ptx::RaiseRegisters<Traits::kConsumerRegisters>();
-    Consumer<Traits>(params, o, plan, group - 1).Run();
+    if constexpr (Traits::kSkips) {
+      SkipConsumer<Traits>(params, o, plan, group - 1).Run();
+    } else {
+      Consumer<Traits>(params, o, plan, group - 1).Run();
+    }
   }
 }
 

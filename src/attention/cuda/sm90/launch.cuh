@@ -42,6 +42,15 @@ extern const Kernel kGatherBf16D64, kGatherBf16D128, kGatherF16D64, kGatherF16D1
 /// Fills params.lists.gather.lengths.
 cudaError_t LaunchMeasureRows(const ForwardParams& params, cudaStream_t stream);
 
+/// The first and the third with skip-softmax.
+extern const Kernel kSkipBf16D64, kSkipBf16D128, kSkipF16D64, kSkipF16D128;
+extern const Kernel kListsSkipBf16D64, kListsSkipBf16D128, kListsSkipF16D64, kListsSkipF16D128;
+
+/// Adds the counts of a call whose kernel has filled params.skip.dropped to `counts`, of 0. Tiles
+/// have `tile_keys` keys. `lists`: params.lists says which were visited, else all.
+cudaError_t CountTiles(const ForwardParams& params, bool lists, int32_t tile_keys,
+                       AttentionCounts* counts, cudaStream_t stream);
+
 /// Clears the tile counter and fills `params.lists.order`.
 cudaError_t LaunchListOrder(const ForwardParams& params, cudaStream_t stream);
 

@@ -4,6 +4,7 @@
 #define TAMIS_ATTENTION_CUDA_SM90_LIST_LOAD_CUH_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "attention/cuda/sm90/list_boxes.cuh"
 #include "attention/cuda/sm90/list_queries.cuh"
@@ -11,6 +12,7 @@
 #include "attention/cuda/sm90/list_work.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/traits.cuh"
+#include "attention/cuda/sm90/value_gate.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -21,7 +23,7 @@ class Loader {
  public:
   __device__ Loader(const ForwardParams& params, const CUtensorMap& q, const CUtensorMap& k,
                     const CUtensorMap& v, SharedPlan<Traits>& plan)
-      : params_(params), k_(k), v_(v), plan_(plan), queries_(params, q, plan) {}
+      : params_(params), k_(k), v_(v), plan_(plan), queries_(params, q, plan), gate_(plan) {}
 
   __device__ void Run() {
     Boxes behind;
@@ -72,6 +74,13 @@ class Loader {
   __device__ void LoadValues(const Boxes& boxes) {
     const uint32_t slot = values_.slot();
     ptx::Wait(ptx::SharedAddress(&plan_.value_empty[slot]), values_.phase() ^ 1);
+    if constexpr (Traits::kSkips) {
+      if (!gate_.Wanted(values_.steps())) {
+        ptx::Arrive(ptx::SharedAddress(&plan_.value_full[slot]));
+        values_.Advance();
+        return;
+      }
+    }
     LoadBoxes<Traits>(v_, ptx::SharedAddress(plan_.v[slot]),
                       ptx::SharedAddress(&plan_.value_full[slot]), boxes);
     values_.Advance();
@@ -85,6 +94,7 @@ class Loader {
   QueryLoader<Traits> queries_;
   Ring<Traits::kKeyStages> keys_;
   Ring<Traits::kValueStages> values_;
+  std::conditional_t<Traits::kSkips, ValueGate<Traits>, OpenGate> gate_;
 };
 
 }  // namespace tamis::cuda::sm90

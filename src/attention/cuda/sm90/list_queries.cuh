@@ -7,6 +7,7 @@
 #include "attention/cuda/ptx/tma.cuh"
 #include "attention/cuda/sm90/list_work.cuh"
 #include "attention/cuda/sm90/shared.cuh"
+#include "attention/cuda/sm90/skip_traits.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
 namespace tamis::cuda::sm90 {
@@ -45,6 +46,11 @@ class QueryLoader {
   __device__ uint32_t Next(const PlannedTile& planned) {
     const uint32_t slot = queries_.slot();
     ptx::Wait(ptx::SharedAddress(&plan_.query_empty[slot]), queries_.phase() ^ 1);
+    if constexpr (Traits::kSkips) {
+      if (planned.work.sequence >= 0) {
+        OpenSkips(params_, planned.work.sequence, work_.slot(), plan_);
+      }
+    }
     plan_.work[work_.slot()] = planned.work;
     plan_.lists.extents[work_.slot()] = planned.extent;
     work_.Advance();

@@ -18,6 +18,7 @@ struct ListTraits : TileShape<Element, kHeadDim_, 2, kUnits * kUnitKeys> {
   static constexpr bool kTokens = false;
   static constexpr bool kLists = true;
   static constexpr bool kGeneral = false;
+  static constexpr bool kSkips = false;
 
   // As in Traits; planner and loader need more than a dense producer.
   static constexpr int kProducerRegisters = kHeadDim == 64 ? 72 : 56;
@@ -34,6 +35,7 @@ struct ListTraits : TileShape<Element, kHeadDim_, 2, kUnits * kUnitKeys> {
   static constexpr bool kStoresOutput = kHeadDim == 128;
 
   using ListState = ListShared<kKeyStages, kWorkStages>;
+  using SkipState = NoVotes;
 };
 
 }  // namespace tamis::cuda::sm90

@@ -68,6 +68,18 @@ struct ThinParams {
   bool dense_diagonal;
 };
 
+/// Rows that vote on a tile together: a warpgroup's.
+constexpr int32_t kVoteRows = 64;
+
+/// What only the kernels with skip-softmax read (Traits::kSkips).
+struct SkipParams {
+  const float* lambda;  ///< [batch]
+  /// [batch][q_heads][row_blocks][row_words], a bit for each tile of kVoteRows queries that was
+  /// dropped; 0 at launch. Null: not wanted.
+  uint32_t* dropped;
+  int32_t row_blocks, row_words;
+};
+
 /// Everything but the tensor maps. Arrays lie in device memory.
 struct ForwardParams {
   void* o;
@@ -109,6 +121,7 @@ struct ForwardParams {
   ScoreParams scores;
   ThinParams thin;   ///< read by sparse kernels
   ListParams lists;  ///< read by kernels that walk lists
+  SkipParams skip;
 };
 
 }  // namespace tamis::cuda::sm90

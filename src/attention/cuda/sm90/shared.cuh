@@ -37,6 +37,7 @@ struct SharedPlan {
 
   typename Traits::ListState lists;
   DenseTiles dense[Traits::kTokens ? Traits::kWorkStages : 1];  ///< beside `work`
+  typename Traits::SkipState skip;
 };
 
 /// Named barriers. 0 is __syncthreads.
@@ -48,21 +49,41 @@ enum NamedBarrier : uint32_t {
 };
 
 /// A position in a ring of barriers: a count of steps where the ring's size divides it cheaply.
-template <int kStages>
+/// kCounts: also counts where it does not.
+template <int kStages, bool kCounts = false>
 class Ring {
+  static constexpr bool kPowerOfTwo = (kStages & (kStages - 1)) == 0;
+
  public:
   __device__ uint32_t slot() const { return kPowerOfTwo ? step_ % kStages : step_; }
-  __device__ uint32_t phase() const { return kPowerOfTwo ? step_ / kStages & 1 : phase_; }
+  __device__ uint32_t phase() const {
+    if constexpr (kPowerOfTwo) return step_ / kStages & 1;
+    return kCounts ? phase_ & 1 : phase_;
+  }
+  /// Position in a longer ring that advances with this one.
+  static constexpr uint32_t kLongStages = kPowerOfTwo ? 8 : 2 * kStages;
+  __device__ uint32_t long_slot() const {
+    static_assert(kPowerOfTwo || kCounts);
+    if constexpr (kPowerOfTwo) return step_ % kLongStages;
+    return step_ + (phase_ & 1) * kStages;
+  }
+  __device__ uint32_t long_phase() const {
+    return kPowerOfTwo ? step_ / kLongStages & 1 : phase_ >> 1 & 1;
+  }
+  /// Steps so far.
+  __device__ uint32_t steps() const {
+    static_assert(kPowerOfTwo);
+    return step_;
+  }
   __device__ void Advance() {
     ++step_;
     if (!kPowerOfTwo && step_ == kStages) {
       step_ = 0;
-      phase_ ^= 1;
+      phase_ = kCounts ? phase_ + 1 : phase_ ^ 1;
     }
   }
 
  private:
-  static constexpr bool kPowerOfTwo = (kStages & (kStages - 1)) == 0;
   uint32_t step_ = 0;
   uint32_t phase_ = 0;
 };
@@ -80,6 +101,7 @@ __device__ void InitBarriers(SharedPlan<Traits>& plan) {
   init(plan.key_empty, Traits::kKeyStages, kConsumerWarps);
   init(plan.value_empty, Traits::kValueStages, kConsumerWarps);
   plan.lists.InitBarriers();
+  plan.skip.InitBarriers();
   ptx::FenceBarrierInit();
 }
 

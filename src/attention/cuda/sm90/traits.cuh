@@ -21,6 +21,11 @@ struct NoLists {
   __device__ void InitBarriers() {}
 };
 
+/// What kernels without skip-softmax keep for its votes.
+struct NoVotes {
+  __device__ void InitBarriers() {}
+};
+
 /// What follows from a kernel's tile: `kConsumers` warpgroups of 64 rows by `kTileKeys` keys.
 template <typename Element_, int kHeadDim_, int kConsumers_, int kTileKeys_>
 struct TileShape {
@@ -70,7 +75,9 @@ struct Traits : DenseShape<Element_, kHeadDim_> {
   static constexpr bool kGeneral = kGeneral_;
   static constexpr bool kTokens = false;
   static constexpr bool kLists = false;
+  static constexpr bool kSkips = false;
   using ListState = NoLists;
+  using SkipState = NoVotes;
   static_assert(kHeadDim == 64 || kHeadDim == 128 || kHeadDim == 256);
 
   // Must sum to no more than the registers of the launch: kThreads * 168 (or 128).

@@ -1,0 +1,9 @@
+#include "attention/cuda/sm90/forward.cuh"
+#include "attention/cuda/sm90/skip_traits.cuh"
+
+namespace tamis::cuda::sm90 {
+
+using Shape = SkipTraits<Traits<ptx::F16, 128, false>>;
+const Kernel kSkipF16D128 = {Shape::kTileRows, Shape::kTileKeys, LaunchForward<Shape>};
+
+}  // namespace tamis::cuda::sm90
