@@ -187,7 +187,7 @@ class Runner {
   ExecutionContext context_;
   std::optional<DeviceIndex> index_;
   double pairs_ = 0.0;  ///< visited
-  TileRule rule_;  ///< the call's, with lambda
+  TileRule rule_;       ///< the call's, with lambda
   AttentionPlan plan_;
   void* workspace_ = nullptr;
 };

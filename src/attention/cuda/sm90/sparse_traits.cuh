@@ -30,6 +30,8 @@ struct SparseTraits : SparseShape<Element_, kHeadDim_, kTokens_> {
   static constexpr bool kGeneral = false;
   static constexpr bool kLists = false;
   using ListState = NoLists;
+  static constexpr bool kSkips = false;
+  using SkipState = NoVotes;
   static_assert(kHeadDim == 64 || kHeadDim == 128);
 
   static constexpr int kProducerRegisters = kConsumers == 3 ? 32 : 24;
