@@ -263,9 +263,10 @@ TEST(ExecutorProperty, PlansRefuseByName) {
   const float lambda = 0.5f;
   const TileRule rule{.skip_softmax = {.lambda = &lambda, .geometry = {128, 32}}};
   EXPECT_EQ(plan(rule, {.pool = &pool}),
-            "skip-softmax geometry 128x32 by query head in 1 split is not one the CPU executor "
-            "runs here; use 64x64 by query head in 1 split; 128x64 by query head in 1 split; "
-            "64x128 by query head in 1 split; 128x128 by query head in 1 split");
+            "skip-softmax geometry 128x32 by query head in 1 split, ascending keys is not one the "
+            "cpu executor runs here; use 64x64 by query head in 1 split, ascending keys; 128x64 by "
+            "query head in 1 split, ascending keys; 64x128 by query head in 1 split, ascending "
+            "keys; 128x128 by query head in 1 split, ascending keys");
   a.head_dim = 12;
   EXPECT_EQ(plan({}, {.pool = &pool}), "head_dim is 12; use a multiple of 8 from 8 to 256");
   ThreadPool larger(2);
