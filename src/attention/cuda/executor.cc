@@ -452,7 +452,12 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
   if (thin.n != 0) {
     maps.k = EncodeGroupMap(layouts.k, kernel.tile_keys / 4);
     maps.v_groups = EncodeGroupMap(layouts.v, kernel.tile_keys / 4);
-    params.thin = {thin.sink_tokens, thin.recent_tokens, thin.skip_diagonal_blocks};
+    params.thin = {.sink_tokens = thin.sink_tokens,
+                   .recent_tokens = thin.recent_tokens,
+                   .dense_diagonal = thin.skip_diagonal_blocks,
+                   .k = layouts.k.data,
+                   .k_stride = layouts.k.stride,
+                   .head_dim = layouts.k.dim};
   }
   const double scale =
       a.softmax_scale != 0.0f ? a.softmax_scale : 1.0 / std::sqrt(static_cast<double>(a.head_dim));

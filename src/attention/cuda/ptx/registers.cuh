@@ -29,6 +29,11 @@ __device__ inline uint32_t Fresh(uint32_t value) {
   asm volatile("" : "+r"(value));
   return value;
 }
+template <typename T>
+__device__ inline const T* Fresh(const T* value) {
+  asm volatile("" : "+l"(value));
+  return value;
+}
 
 /// A value that is the same in all lanes, so that the compiler knows it: what a loop carries it
 /// may keep in registers of the lanes, and then moves to uniform ones each address made of it.

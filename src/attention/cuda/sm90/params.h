@@ -61,11 +61,14 @@ struct ListParams {
   GatherParams gather;  ///< read by kernels that gather
 };
 
-/// What an N:M call keeps on top of its selection; see NOfMRule.
+/// What an N:M call keeps on top of its selection (see NOfMRule), and K.
 struct ThinParams {
   int32_t sink_tokens;
   int32_t recent_tokens;
   bool dense_diagonal;
+  const void* k;  ///< as the map of K, for the cold path of the softmax
+  Strides k_stride;
+  int32_t head_dim;
 };
 
 /// Rows that vote on a tile together: a warpgroup's.

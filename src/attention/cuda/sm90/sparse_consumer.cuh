@@ -8,6 +8,7 @@
 
 #include "attention/cuda/sm90/epilogue.cuh"
 #include "attention/cuda/sm90/mma.cuh"
+#include "attention/cuda/sm90/rescue_groups.cuh"
 #include "attention/cuda/sm90/select.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/softmax.cuh"
@@ -208,31 +209,41 @@ class SparseConsumer {
     ptx::WaitBatches<1>();
     ptx::Pin(s);
     ReleaseKeys();
-    if (tile_ == 0) ReleaseQuery();
-    if constexpr (kMasked) Mask(s);
-    // The kept scores stay beside their probabilities, in registers that the others leave, until
-    // the softmax has been accepted: K need not wait for that.
-    float kept[Traits::kKept], p[Traits::kKept];
+    if (Traits::kHoldsScores && tile_ == 0) ReleaseQuery();
+    float kept[Traits::kKept];
+    [[maybe_unused]] float scores[Traits::kHoldsScores ? Traits::kKept : 1];
     uint32_t mine[Traits::kMetadata];
-    KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
-    Copy(kept, p);
     bool rebased = kMasked;
     float2 factor;
+    if constexpr (kMasked) Mask(s);
+    KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
     if constexpr (kMasked) {
-      factor = Rebase<Traits::kStep>(p, params_.scale_log2, state);
+      factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
     } else {
-      const float2 sum = Exponentials<Traits::kStep>(p, params_.scale_log2, state.reference);
+      if constexpr (Traits::kHoldsScores) Copy(kept, scores);
+      const float2 sum = Exponentials<Traits::kStep>(kept, params_.scale_log2, state.reference);
       // Uniform over the warp; the branch also keeps the wait for the values behind the softmax.
       rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
       if (rebased) {
-        Copy(kept, p);
-        factor = Rebase<Traits::kStep>(p, params_.scale_log2, state);
+        if constexpr (Traits::kHoldsScores) {
+          Copy(scores, kept);
+        } else {
+          const uint32_t warp_row = group_ * kGroupRows + threadIdx.x % kWarpgroup / 32 * 16;
+          RecomputeGroups<Traits>(s,
+                                  base_ + offsetof(Plan, q) +
+                                      queries_.slot() * Traits::kQueryBytes +
+                                      warp_row * ptx::kSwizzleRowBytes,
+                                  params_, Work(), tile_ * Traits::kTileKeys);
+          KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
+        }
+        factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
         __syncwarp();
       } else {
         state.sum[0] += sum.x;
         state.sum[1] += sum.y;
       }
     }
+    if (!Traits::kHoldsScores && tile_ == 0) ReleaseQuery();
     GatheredMetadata gathered[Traits::kMetadata];
 #pragma unroll
     for (int t = 0; t < Traits::kMetadata; ++t) gathered[t] = GatherMetadata(mine[t]);
@@ -242,7 +253,7 @@ class SparseConsumer {
     ptx::Pin(metadata);
     ReleaseValues();
     if (rebased) ScaleRows(o, factor);
-    PackKept(p, packed);
+    PackKept(kept, packed);
 #pragma unroll
     for (int t = 0; t < Traits::kMetadata; ++t) metadata[t] = gathered[t].Join();
   }

@@ -25,6 +25,10 @@ struct SparseTraits : SparseShape<Element_, kHeadDim_, kTokens_> {
   /// Metadata from the signs of differences, on the multiply-add pipe, instead of compares and
   /// selects: at head_dim 128 it slowed 2:4 by 9 % of a step, elsewhere it gained 3 %.
   static constexpr bool kSigns = kHeadDim_ == 64 || kKeep_ != Keep::kTwoOfFour;
+  /// What the cold path of the softmax needs while K is not held for it: the kept scores beside
+  /// their probabilities, or K again from global memory. Faster where registers allow it; for 2:4
+  /// ptxas would put all exponentials behind the whole selection, which costs 5 %.
+  static constexpr bool kHoldsScores = kHeadDim_ == 64 || kTokens_ || kKeep_ != Keep::kTwoOfFour;
   /// Runs sinks, recent tokens and dense diagonal blocks too.
   static constexpr bool kTokens = kTokens_;
   static constexpr bool kGeneral = false;
@@ -43,7 +47,9 @@ struct SparseTraits : SparseShape<Element_, kHeadDim_, kTokens_> {
   static constexpr int kWorkStages = 4;
   /// Write a tile's output under the next tile's first scores, where registers allow it.
   static constexpr bool kDeferOutput = kHeadDim == 128;
-  static constexpr bool kPingPong = kHeadDim == 128;
+  /// Turns at the matrix units are worth 7 to 15 % at 64, but for tiles that take the dense
+  /// product.
+  static constexpr bool kPingPong = kHeadDim == 128 || !kTokens;
 
   static constexpr int kKept = kScores / 2;  ///< of a thread's scores
   /// The exponentials' step over what is kept: see softmax.cuh.
