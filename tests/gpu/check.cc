@@ -129,7 +129,7 @@ std::vector<char> RunOnce(DeviceProblem& device, const TileIndex* index,
 
 /// A full index promises the bits of the dense call where the two share tiles of 128x128.
 bool PromisesDenseBits(const Case& c) {
-  return c.index &&
+  return c.index && c.rule.IsDense() &&
          (c.index->kind == IndexOptions::Kind::kFull ||
           (c.index->kind == IndexOptions::Kind::kFullWindows && c.index->empty_rows == 0.0)) &&
          c.index->query_block == 128 && c.options.head_dim > 64;

@@ -2,10 +2,11 @@
 //
 //   tamis_gpu check [--quick] [--filter TEXT] [--seed N]
 //   tamis_gpu bench [--lengths N...] [--head-dims N...] [--f16] [--bidirectional] [--sustained]
-//                   [--paged | --ragged | --general | --lists | --columns | --skip |
-//                    --skip-lists | --skip-structured]
-//                                      beside the dense call, taking turns; the last number is the
-//                                      rate over dense's
+//                   [--paged | --ragged | --general | --lists | --columns | --sparse | --thin |
+//                    --sparse-lists | --skip | --skip-lists | --skip-structured]
+//                                      beside the dense call (--sparse-lists: beside lists alone),
+//                                      taking turns; the last number is the rate over the first
+//                                      call's
 //   tamis_gpu once     one shape, from LENGTH and HEAD_DIM of the environment; prints milliseconds
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
@@ -199,6 +200,16 @@ std::vector<BenchCall> SkipStructuredCalls(const BenchCall& dense) {
   return calls;
 }
 
+/// Beside lists alone.
+std::vector<BenchCall> SparseListCalls(const BenchCall& dense) {
+  BenchCall lists = dense;
+  lists.density = 0.25;
+  std::vector<BenchCall> calls = SparseCalls(lists);
+  calls.pop_back();  // lists take no tokens on top
+  for (BenchCall& call : calls) call.name = "lists of density .25, " + call.name;
+  return calls;
+}
+
 int Bench(const std::vector<std::string>& words) {
   BenchCall dense{.name = "dense"};
   BenchOptions options;
@@ -235,6 +246,8 @@ int Bench(const std::vector<std::string>& words) {
       others = SkipListCalls;
     } else if (word == "--skip-structured") {
       others = SkipStructuredCalls;
+    } else if (word == "--sparse-lists") {
+      others = SparseListCalls;
     } else if (list != nullptr) {
       list->push_back(std::stoi(word));
     } else {

@@ -56,6 +56,30 @@ std::string RuleName(const NOfMRule& rule) {
   return name;
 }
 
+/// Kinds that lists see otherwise than calls without them.
+std::vector<Case> ListKinds() {
+  using Kind = IndexOptions::Kind;
+  return {
+      {"causal", {.query_tokens = 700, .key_tokens = 700}},
+      {"mostly empty",
+       {.batch = 2, .q_heads = 8, .query_tokens = 652, .key_tokens = 652},
+       IndexOptions{.density = 0.2, .empty_rows = 0.8}},
+      {"bidirectional tail, full",
+       {.query_tokens = 250, .key_tokens = 732, .mask = {.causality = kBidirectional}},
+       IndexOptions{.kind = Kind::kFull}},
+      {"query starts",
+       {.batch = 3,
+        .query_tokens = 340,
+        .key_lengths = {500, 461, 10},
+        .query_starts = {12, 200, -30}}},
+      {"jumps",
+       {.query_tokens = 500,
+        .key_tokens = 900,
+        .mask = {.causality = kBidirectional},
+        .softmax_scale = 20.0f}},
+  };
+}
+
 }  // namespace
 
 std::vector<Case> SparseCases(bool quick) {
@@ -69,14 +93,15 @@ std::vector<Case> SparseCases(bool quick) {
     cases.push_back(std::move(c));
   };
   for (Case kind : Kinds()) {
-    if (quick && kind.name != "causal" && kind.name != "key lengths") continue;
+    const bool main = kind.name == "causal" || kind.name == "key lengths";
+    if (quick && !main) continue;
     for (const int32_t head_dim : {128, 64, 96}) {
-      if (quick && head_dim == 96) continue;
+      if (head_dim == 96 && (quick || !main)) continue;
       // Scores that are exact in fp32, with many ties: the kept sets must be the reference's.
       kind.options.values = Values::kIntegers;
       for (const NOfMRule& rule : kRules) {
         add(kind, rule, DType::kBF16, head_dim);
-        if (!quick) add(kind, rule, DType::kF16, head_dim);
+        if (!quick && main) add(kind, rule, DType::kF16, head_dim);
       }
       kind.options.values = Values::kGaussian;
       if (!quick) add(kind, kRules[0], DType::kBF16, head_dim);
@@ -92,6 +117,26 @@ std::vector<Case> SparseCases(bool quick) {
                   .softmax_scale = 20.0f,
                   .values = Values::kIntegers}};
       if (!quick) add(jumps, rule, DType::kBF16, head_dim);
+    }
+  }
+  for (const int32_t query_block : {128, 64}) {
+    for (const int32_t key_block : {128, 64}) {
+      for (Case kind : ListKinds()) {
+        const bool main = kind.name == "causal";
+        if (quick && (!main || query_block != key_block)) continue;
+        if (!kind.index) kind.index = IndexOptions{.density = 0.6};
+        kind.index->query_block = query_block;
+        kind.index->key_block = key_block;
+        kind.options.values = Values::kIntegers;
+        kind.name = fmt::format("lists {}x{} {}", query_block, key_block, kind.name);
+        for (int rule = 0; rule < 3; ++rule) {
+          kind.index->shared = rule == 1;
+          for (const int32_t head_dim : {128, 64}) {
+            add(kind, kRules[rule], DType::kBF16, head_dim);
+            if (main && !quick) add(kind, kRules[rule], DType::kF16, head_dim);
+          }
+        }
+      }
     }
   }
   return cases;

@@ -22,6 +22,8 @@ constexpr int32_t kPeriodRows = 8;
 /// Rows that one copy of a list brings, and one store of O takes: a warpgroup's, a warp's.
 constexpr int32_t kListBoxRows = 64;
 constexpr int32_t kStoreBoxRows = 16;
+/// Keys that sparse kernels select among in one thread.
+constexpr int32_t kGroupKeys = 4;
 /// Of L2, what K and V of the heads at work may fill.
 constexpr double kSectionShare = 0.6;
 
@@ -64,12 +66,18 @@ NOfMRule ActiveNOfM(const AttentionArguments& a, const TileRule& rule) {
   return a.phase == Phase::kDecode && !rule.n_of_m.in_decode ? NOfMRule{} : rule.n_of_m;
 }
 
-const sm90::Kernel& SparseKernelOf(bool bf16, int32_t dim, const NOfMRule& rule) {
+/// True where a rule keeps keys on top of its selection.
+bool KeepsTokens(const NOfMRule& rule) {
+  return rule.sink_tokens > 0 || rule.recent_tokens > 0 || rule.skip_diagonal_blocks;
+}
+
+const sm90::Kernel& SparseKernelOf(bool bf16, int32_t dim, bool lists, const NOfMRule& rule) {
   const sm90::SparseKernels& kernels = dim > 64
                                            ? (bf16 ? sm90::kSparseBf16D128 : sm90::kSparseF16D128)
                                            : (bf16 ? sm90::kSparseBf16D64 : sm90::kSparseF16D64);
-  const bool tokens = rule.sink_tokens > 0 || rule.recent_tokens > 0 || rule.skip_diagonal_blocks;
-  return (tokens ? kernels.with_tokens : kernels.plain)[rule.n == 2 ? 0 : rule.m == 2 ? 1 : 2];
+  const int kind = rule.n == 2 ? 0 : rule.m == 2 ? 1 : 2;
+  if (lists) return kernels.lists[kind];
+  return (KeepsTokens(rule) ? kernels.with_tokens : kernels.plain)[kind];
 }
 
 /// True where single keys or parts of key blocks are visited.
@@ -93,7 +101,7 @@ const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index
   if (skips) return SkipKernelOf(a, index != nullptr);
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
-  if (thin.n != 0) return SparseKernelOf(bf16, dim, thin);
+  if (thin.n != 0) return SparseKernelOf(bf16, dim, index != nullptr, thin);
   if (Gathers(index)) {
     if (dim > 64) return bf16 ? sm90::kGatherBf16D128 : sm90::kGatherF16D128;
     return bf16 ? sm90::kGatherBf16D64 : sm90::kGatherF16D64;
@@ -200,7 +208,7 @@ void RequireListable(const AttentionArguments& a) {
 /// What N:M does not run and dense calls do.
 void RequireThinnable(const AttentionArguments& a, const TileIndexShape* index,
                       const NOfMRule& rule) {
-  constexpr int32_t kMaxSparseDim = 128, kGroupKeys = 4;
+  constexpr int32_t kMaxSparseDim = 128;
   Require((rule.n == 2 && rule.m == 4) || (rule.n == 1 && (rule.m == 2 || rule.m == 4)),
           "the CUDA executor runs 2:4, 1:2 and 1:4, not {}:{}; use one of these or the CPU", rule.n,
           rule.m);
@@ -211,7 +219,8 @@ void RequireThinnable(const AttentionArguments& a, const TileIndexShape* index,
           "the CUDA executor runs N:M on a multiple of {} keys, not {}; pad K and V and set "
           "key_lengths",
           kGroupKeys, a.key_tokens);
-  RequireAbsent(index != nullptr, "N:M with a TileIndex");
+  RequireAbsent(index != nullptr && KeepsTokens(rule),
+                "N:M with sinks, recent tokens or dense diagonal blocks with a TileIndex");
   RequireAbsent(a.key_offsets != nullptr, "N:M on packed keys");
   RequireAbsent(a.paged.page_size != 0, "N:M on paged K and V");
   RequireAbsent(ChangesScores(a), "N:M with a window, softcap, masks, bias, positions or sinks");
@@ -450,8 +459,8 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
       EncodeTensorMap(layouts.o, kStoreBoxRows),
       {}};
   if (thin.n != 0) {
-    maps.k = EncodeGroupMap(layouts.k, kernel.tile_keys / 4);
-    maps.v_groups = EncodeGroupMap(layouts.v, kernel.tile_keys / 4);
+    maps.k = EncodeGroupMap(layouts.k, params.box_rows / kGroupKeys);
+    maps.v_groups = EncodeGroupMap(layouts.v, params.box_rows / kGroupKeys);
     params.thin = {.sink_tokens = thin.sink_tokens,
                    .recent_tokens = thin.recent_tokens,
                    .dense_diagonal = thin.skip_diagonal_blocks,

@@ -17,6 +17,7 @@
 #include "attention/cuda/sm90/load.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/skip_consumer.cuh"
+#include "attention/cuda/sm90/start.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
 namespace tamis::cuda::sm90 {
@@ -64,24 +65,8 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
 template <class Traits, class Rows>
 cudaError_t Launch(const TensorMaps& maps, const ForwardParams& params, int32_t blocks,
                    cudaStream_t stream) {
-  constexpr int kBytes = sizeof(SharedPlan<Traits>);
-  static_assert(kBytes <= 227 * 1024);
-  const auto kernel = Forward<Traits, Rows>;
-  const cudaError_t error =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error != cudaSuccess) return error;
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(blocks);
-  config.blockDim = dim3(Traits::kThreads);
-  config.dynamicSmemBytes = kBytes;
-  config.stream = stream;
-  // Lists start under the kernel that orders them; other calls wait for whatever comes before.
-  config.attrs = &overlap;
-  config.numAttrs = Traits::kLists ? 1 : 0;
-  return cudaLaunchKernelEx(&config, kernel, maps.q, maps.k, maps.v, maps.o, params);
+  return Start<Traits>(Forward<Traits, Rows>, blocks, stream, maps.q, maps.k, maps.v, maps.o,
+                       params);
 }
 
 /// Defines the launcher of one instantiation; see launch.cuh. Paged K and V take a kernel of their

@@ -58,6 +58,7 @@ cudaError_t LaunchListOrder(const ForwardParams& params, cudaStream_t stream);
 struct SparseKernels {
   Kernel plain[3];
   Kernel with_tokens[3];  ///< sinks, recent tokens or dense diagonal blocks
+  Kernel lists[3];
 };
 extern const SparseKernels kSparseBf16D64, kSparseBf16D128, kSparseF16D64, kSparseF16D128;
 

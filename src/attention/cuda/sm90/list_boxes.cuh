@@ -17,16 +17,25 @@ struct Boxes {
   int32_t head, batch;
 };
 
-/// Fills a stage; by one thread.
-template <class Traits>
+/// Fills a stage; by one thread. kGroups: with the halves of each group of four keys apart (see
+/// select.cuh), each half of the tile unit by unit.
+template <class Traits, bool kGroups = false>
 __device__ inline void LoadBoxes(const CUtensorMap& map, uint32_t target, uint32_t full,
                                  const Boxes& boxes) {
   constexpr uint32_t kUnitBytes = kUnitKeys * ptx::kSwizzleRowBytes;
   ptx::ArriveExpectBytes(full, Traits::kKeyBytes);
   for (int i = 0; i < Traits::kDimBlocks; ++i) {
+    const uint32_t block = target + i * Traits::kKeyBlockBytes;
     for (int u = 0; u < kUnits; ++u) {
-      ptx::CopyBox(target + i * Traits::kKeyBlockBytes + u * kUnitBytes, &map, full, i * kBlockDim,
-                   boxes.row[u], boxes.head, boxes.batch);
+      if constexpr (kGroups) {
+        for (int half = 0; half < 2; ++half) {
+          ptx::CopyBox(block + half * (Traits::kKeyBlockBytes / 2) + u * (kUnitBytes / 2), &map,
+                       full, i * kBlockDim, 2 * half, boxes.row[u] / 4, boxes.head, boxes.batch);
+        }
+      } else {
+        ptx::CopyBox(block + u * kUnitBytes, &map, full, i * kBlockDim, boxes.row[u], boxes.head,
+                     boxes.batch);
+      }
     }
   }
 }

@@ -66,8 +66,8 @@ class Loader {
     const uint32_t slot = keys_.slot();
     ptx::Wait(ptx::SharedAddress(&plan_.key_empty[slot]), keys_.phase() ^ 1);
     plan_.lists.keys[slot] = keys;
-    LoadBoxes<Traits>(k_, ptx::SharedAddress(plan_.k[slot]),
-                      ptx::SharedAddress(&plan_.key_full[slot]), boxes);
+    LoadBoxes<Traits, Traits::kGroups>(k_, ptx::SharedAddress(plan_.k[slot]),
+                                       ptx::SharedAddress(&plan_.key_full[slot]), boxes);
     keys_.Advance();
   }
 

@@ -17,6 +17,7 @@ struct ListTraits : TileShape<Element, kHeadDim_, 2, kUnits * kUnitKeys> {
   static_assert(kHeadDim == 64 || kHeadDim == 128);
   static constexpr bool kTokens = false;
   static constexpr bool kLists = true;
+  static constexpr bool kGroups = false;
   static constexpr bool kGeneral = false;
   static constexpr bool kSkips = false;
 

@@ -48,6 +48,23 @@ struct ListWalk {
                               uint32_t key_slot, int32_t group, int32_t,
                               const int32_t (&last_key)[2]) {
     constexpr int kUnitScores = kUnitKeys / 2;
+    int32_t last[kUnits][2];
+    LastColumns(plan, key_slot, group, last_key, 2, last);
+#pragma unroll
+    for (int u = 0; u < kUnits; ++u) {
+#pragma unroll
+      for (int i = 0; i < kUnitScores; ++i) {
+        if (ColumnOf(i) > last[u][(i >> 1) & 1]) s[u * kUnitScores + i] = -INFINITY;
+      }
+    }
+  }
+
+  /// `last[u][r]`: last_key[r], counted from the thread's first key of unit u; -1 in units that the
+  /// warpgroup does not visit. Lanes of a quad begin `lane_keys` keys apart. K of the tile must not
+  /// have been released.
+  __device__ static void LastColumns(const SharedPlan<Traits>& plan, uint32_t key_slot,
+                                     int32_t group, const int32_t (&last_key)[2], int32_t lane_keys,
+                                     int32_t (&last)[kUnits][2]) {
     // By the lane that will release the stage, so that its reads come before that by program order.
     const UnitKeys& keys = plan.lists.keys[key_slot];
     const bool reads = (threadIdx.x & 31) == 0;
@@ -55,17 +72,12 @@ struct ListWalk {
       return __shfl_sync(0xffffffffu, reads ? static_cast<int32_t>(value) : 0, 0);
     };
     const int32_t present_units = read(keys.present);
-    const int32_t column = 2 * (static_cast<int32_t>(threadIdx.x) & 3);
+    const int32_t column = lane_keys * (static_cast<int32_t>(threadIdx.x) & 3);
 #pragma unroll
-    for (int u = 0; u < kBoxes; ++u) {
-      const bool present = (present_units >> (group * kBoxes + u) & 1) != 0;
+    for (int u = 0; u < kUnits; ++u) {
+      const bool present = (present_units >> (group * kUnits + u) & 1) != 0;
       const int32_t first = read(keys.first[u]);
-      int32_t last[2];
-      for (int r = 0; r < 2; ++r) last[r] = present ? last_key[r] - first - column : -1;
-#pragma unroll
-      for (int i = 0; i < kUnitScores; ++i) {
-        if (ColumnOf(i) > last[(i >> 1) & 1]) s[u * kUnitScores + i] = -INFINITY;
-      }
+      for (int r = 0; r < 2; ++r) last[u][r] = present ? last_key[r] - first - column : -1;
     }
   }
 

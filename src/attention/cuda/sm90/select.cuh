@@ -162,17 +162,26 @@ __device__ inline GatheredMetadata GatherMetadata(uint32_t mine) {
   return gathered;
 }
 
+/// Hides keys for the permuted columns. The tile consists of kUnits runs of keys; `last[u][r]`: the
+/// last key of unit u that the thread's row r sees, from the thread's first in that unit.
+template <int kUnits, int kScores>
+__device__ inline void HideGroups(float (&s)[kScores], const int32_t (&last)[kUnits][2]) {
+  constexpr int kUnitCores = kScores / 8 / kUnits;
+#pragma unroll
+  for (int i = 0; i < kScores; ++i) {
+    const int half = i / (kScores / 2), at = i % (kScores / 2), core = at >> 2;
+    const int column = 16 * (core % kUnitCores) + 2 * half + (at & 1);
+    if (column > last[core / kUnitCores][(at >> 1) & 1]) s[i] = -INFINITY;
+  }
+}
+
 /// MaskScores for the permuted columns.
 template <int kScores>
 __device__ inline void MaskGroups(float (&s)[kScores], int32_t first_key,
                                   const int32_t (&last_key)[2]) {
-  const int32_t column = 4 * (static_cast<int32_t>(ptx::Fresh(threadIdx.x)) & 3);
-  const int32_t last[2] = {last_key[0] - first_key - column, last_key[1] - first_key - column};
-#pragma unroll
-  for (int i = 0; i < kScores; ++i) {
-    const int half = i / (kScores / 2), at = i % (kScores / 2);
-    if (16 * (at >> 2) + 2 * half + (at & 1) > last[(at >> 1) & 1]) s[i] = -INFINITY;
-  }
+  const int32_t first = first_key + 4 * (static_cast<int32_t>(ptx::Fresh(threadIdx.x)) & 3);
+  const int32_t last[1][2] = {{last_key[0] - first, last_key[1] - first}};
+  HideGroups<1>(s, last);
 }
 
 }  // namespace tamis::cuda::sm90

@@ -5,8 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
+#include "attention/cuda/sm90/dense_walk.cuh"
 #include "attention/cuda/sm90/epilogue.cuh"
+#include "attention/cuda/sm90/list_walk.cuh"
 #include "attention/cuda/sm90/mma.cuh"
 #include "attention/cuda/sm90/rescue_groups.cuh"
 #include "attention/cuda/sm90/select.cuh"
@@ -20,6 +23,8 @@ namespace tamis::cuda::sm90 {
 
 template <class Traits>
 class SparseConsumer {
+  using Walk = std::conditional_t<Traits::kLists, ListWalk<Traits>, DenseWalk<Traits>>;
+
  public:
   __device__ SparseConsumer(const ForwardParams& params, SharedPlan<Traits>& plan, int32_t group)
       : params_(params),
@@ -56,14 +61,14 @@ class SparseConsumer {
         StartScores(s);
         WaitScores(s);
       }
-      const TileWork& done = Work();
+      const uint32_t done = work_.slot();
       work_.Advance();
       if (!Open()) {
-        WriteOutput<Traits>(params_, OutputRows(done, group_ * kGroupRows), o, state);
+        WriteOutput<Traits>(params_, Walk::Output(plan_, done, group_), o, state);
         return;
       }
       if constexpr (Traits::kDeferOutput) StartScores(s);
-      WriteOutput<Traits>(params_, OutputRows(done, group_ * kGroupRows), o, state);
+      WriteOutput<Traits>(params_, Walk::Output(plan_, done, group_), o, state);
       if constexpr (!Traits::kDeferOutput) StartScores(s);
       WaitScores(s);
     }
@@ -74,9 +79,11 @@ class SparseConsumer {
     ptx::Wait(Barrier(kQueryFull, queries_.slot()), queries_.phase());
     const TileWork& work = Work();
     if (work.sequence < 0) return false;
-    const int32_t row = work.first_query + group_ * kGroupRows;
-    tile_ = FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, Traits::kTileKeys);
-    full_ = (max(LastKey(params_, work, row), -1) + 1) / Traits::kTileKeys - 1;
+    Walk::Open(params_, plan_, work_.slot(), group_, tile_, full_);
+    // All warpgroups walk all tiles of their block.
+    if constexpr (!Traits::kLists) {
+      tile_ = FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, Traits::kTileKeys);
+    }
     return true;
   }
 
@@ -97,9 +104,9 @@ class SparseConsumer {
                         uint32_t (&metadata)[Traits::kMetadata], RowState& state) {
     float kept[Traits::kKept];
     uint32_t mine[Traits::kMetadata];
+    Mask(s);
     ReleaseKeys();
     if (tile_ == 0) ReleaseQuery();
-    Mask(s);
     KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
     const float2 factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
     if constexpr (Traits::kTokens) {
@@ -179,16 +186,28 @@ class SparseConsumer {
   /// meet probabilities of zero, but may hold NaN. Every warpgroup writes the same zeros.
   __device__ void ClearTail() {
     if (!params_.foreign_tail) return;
-    const int32_t keys = Work().keys - tile_ * Traits::kTileKeys;
-    if (keys >= Traits::kTileKeys) return;
+    constexpr int32_t kBoxRows = Traits::kTileKeys / Walk::kBoxes;
+    const int32_t keys = Work().keys;
+    int32_t first[Walk::kBoxes];
+    bool any = false;
+#pragma unroll
+    for (int box = 0; box < Walk::kBoxes; ++box) {
+      first[box] = Walk::BoxKey(plan_, work_.slot(), tile_, box);
+      any |= keys - first[box] < kBoxRows;
+    }
+    if (!any) return;
     WaitValues();
     const bool groups = DenseFrom(tile_) == tile_;
     for (int block = 0; block < Traits::kDimBlocks; ++block) {
       unsigned char* v = plan_.v[values_.slot()] + block * Traits::kKeyBlockBytes;
-      for (uint32_t at = Thread() * 16; at < Traits::kKeyBlockBytes; at += kWarpgroup * 16) {
-        const auto row = static_cast<int32_t>(at / ptx::kSwizzleRowBytes);
-        if ((groups ? GroupKey<Traits::kTileKeys>(row) : row) < keys) continue;
-        *reinterpret_cast<uint4*>(v + at) = {0, 0, 0, 0};
+#pragma unroll
+      for (int box = 0; box < Walk::kBoxes; ++box) {
+        for (int32_t at = Thread(); at < kBoxRows * 8; at += kWarpgroup) {
+          const int32_t row = at / 8;
+          if (first[box] + (groups ? GroupKey<Traits::kTileKeys>(row) : row) < keys) continue;
+          *reinterpret_cast<uint4*>(v + box * kBoxRows * ptx::kSwizzleRowBytes + at * 16) = {0, 0,
+                                                                                             0, 0};
+        }
       }
     }
     ptx::FenceAsyncProxy();
@@ -208,6 +227,7 @@ class SparseConsumer {
     PassTurn();
     ptx::WaitBatches<1>();
     ptx::Pin(s);
+    if constexpr (kMasked) Mask(s);
     ReleaseKeys();
     if (Traits::kHoldsScores && tile_ == 0) ReleaseQuery();
     float kept[Traits::kKept];
@@ -215,7 +235,6 @@ class SparseConsumer {
     uint32_t mine[Traits::kMetadata];
     bool rebased = kMasked;
     float2 factor;
-    if constexpr (kMasked) Mask(s);
     KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
     if constexpr (kMasked) {
       factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
@@ -284,14 +303,20 @@ class SparseConsumer {
   /// The first of this thread's two rows, within the sequence.
   __device__ int32_t Row() const {
     const int32_t thread = Thread();
-    return Work().first_query + group_ * kGroupRows + thread / 32 * 16 + thread % 32 / 4;
+    return Walk::FirstRow(plan_, work_.slot(), group_) + thread / 32 * 16 + thread % 32 / 4;
   }
 
   __device__ void Mask(float (&s)[Traits::kScores]) const {
     const TileWork& work = Work();
     const int32_t row = Row();
     const int32_t last_key[2] = {LastKey(params_, work, row), LastKey(params_, work, row + 8)};
-    MaskGroups(s, tile_ * Traits::kTileKeys, last_key);
+    if constexpr (Traits::kLists) {
+      int32_t last[kUnits][2];
+      Walk::LastColumns(plan_, keys_.slot(), group_, last_key, 4, last);
+      HideGroups<kUnits>(s, last);
+    } else {
+      MaskGroups(s, tile_ * Traits::kTileKeys, last_key);
+    }
   }
 
   /// Warpgroups issue their products in turn, so that one's softmax runs under the other's

@@ -9,10 +9,13 @@
 
 #include "attention/cuda/sm90/groups.cuh"
 #include "attention/cuda/sm90/launch.cuh"
+#include "attention/cuda/sm90/list_load.cuh"
+#include "attention/cuda/sm90/list_plan.cuh"
 #include "attention/cuda/sm90/load.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/sparse_consumer.cuh"
 #include "attention/cuda/sm90/sparse_traits.cuh"
+#include "attention/cuda/sm90/start.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -33,9 +36,14 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
   __syncthreads();
   if (group == 0) {
     ptx::LowerRegisters<Traits::kProducerRegisters>();
-    using Rows = GroupRows<Traits>;
-    if (threadIdx.x < 32 && Rows::Produces()) {
-      Producer<Traits, Rows>(params, q, k, v, plan, Rows(v_groups)).Run();
+    if constexpr (Traits::kLists) {
+      if (threadIdx.x / 32 == 1) Planner<Traits>(params, plan).Run();
+      if (threadIdx.x < 32 && ptx::ElectLane()) Loader<Traits>(params, q, k, v, plan).Run();
+    } else {
+      using Rows = GroupRows<Traits>;
+      if (threadIdx.x < 32 && Rows::Produces()) {
+        Producer<Traits, Rows>(params, q, k, v, plan, Rows(v_groups)).Run();
+      }
     }
   } else {
     ptx::RaiseRegisters<Traits::kConsumerRegisters>();
@@ -47,14 +55,8 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
 template <class Traits>
 cudaError_t LaunchSparse(const TensorMaps& maps, const ForwardParams& params, int32_t blocks,
                          cudaStream_t stream) {
-  constexpr int kBytes = sizeof(SharedPlan<Traits>);
-  static_assert(kBytes <= 227 * 1024);
-  const cudaError_t error = cudaFuncSetAttribute(
-      SparseForward<Traits>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  if (error != cudaSuccess) return error;
-  SparseForward<Traits>
-      <<<blocks, Traits::kThreads, kBytes, stream>>>(maps.q, maps.k, maps.v, maps.v_groups, params);
-  return cudaGetLastError();
+  return Start<Traits>(SparseForward<Traits>, blocks, stream, maps.q, maps.k, maps.v, maps.v_groups,
+                       params);
 }
 
 }  // namespace tamis::cuda::sm90

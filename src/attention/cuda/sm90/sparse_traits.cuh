@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "attention/cuda/sm90/list_traits.cuh"
 #include "attention/cuda/sm90/select.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
@@ -16,19 +17,33 @@ template <typename Element, int kHeadDim, bool kTokens>
 using SparseShape =
     TileShape<Element, kHeadDim, kHeadDim == 64 ? 3 : 2, kHeadDim == 64 || kTokens ? 128 : 192>;
 
-/// The members of Traits for a kernel that keeps at most two of every four keys.
-template <typename Element_, int kHeadDim_, Keep kKeep_, bool kTokens_>
-struct SparseTraits : SparseShape<Element_, kHeadDim_, kTokens_> {
-  using Shape = SparseShape<Element_, kHeadDim_, kTokens_>;
-  using Shape::kConsumers, Shape::kHeadDim, Shape::kScores;
+/// What follows from what is kept. kScores: a thread's.
+template <int kHeadDim, int kScores, Keep kKeep_>
+struct Selection {
   static constexpr Keep kKeep = kKeep_;
   /// Metadata from the signs of differences, on the multiply-add pipe, instead of compares and
   /// selects: at head_dim 128 it slowed 2:4 by 9 % of a step, elsewhere it gained 3 %.
-  static constexpr bool kSigns = kHeadDim_ == 64 || kKeep_ != Keep::kTwoOfFour;
+  static constexpr bool kSigns = kHeadDim == 64 || kKeep != Keep::kTwoOfFour;
+  static constexpr int kKept = kScores / 2;  ///< of a thread's scores
+  /// The exponentials' step over what is kept: see softmax.cuh.
+  static constexpr int kStep = kKeep == Keep::kOneOfFour ? 2 : 1;
+  static constexpr int kPacked = kKept / 2;     ///< registers of packed probabilities
+  static constexpr int kMetadata = kKept / 16;  ///< registers of metadata
+};
+
+/// The members of Traits for a kernel that keeps at most two of every four keys.
+template <typename Element_, int kHeadDim_, Keep kKeep_, bool kTokens_>
+struct SparseTraits
+    : SparseShape<Element_, kHeadDim_, kTokens_>,
+      Selection<kHeadDim_, SparseShape<Element_, kHeadDim_, kTokens_>::kScores, kKeep_> {
+  using Shape = SparseShape<Element_, kHeadDim_, kTokens_>;
+  using Selected = Selection<kHeadDim_, Shape::kScores, kKeep_>;
+  using Selected::kPacked;
+  using Shape::kConsumers, Shape::kHeadDim;
   /// What the cold path of the softmax needs while K is not held for it: the kept scores beside
   /// their probabilities, or K again from global memory. Faster where registers allow it; for 2:4
   /// ptxas would put all exponentials behind the whole selection, which costs 5 %.
-  static constexpr bool kHoldsScores = kHeadDim_ == 64 || kTokens_ || kKeep_ != Keep::kTwoOfFour;
+  static constexpr bool kHoldsScores = kHeadDim == 64 || kTokens_ || kKeep_ != Keep::kTwoOfFour;
   /// Runs sinks, recent tokens and dense diagonal blocks too.
   static constexpr bool kTokens = kTokens_;
   static constexpr bool kGeneral = false;
@@ -50,12 +65,21 @@ struct SparseTraits : SparseShape<Element_, kHeadDim_, kTokens_> {
   /// Turns at the matrix units are worth 7 to 15 % at 64, but for tiles that take the dense
   /// product.
   static constexpr bool kPingPong = kHeadDim == 128 || !kTokens;
+};
 
-  static constexpr int kKept = kScores / 2;  ///< of a thread's scores
-  /// The exponentials' step over what is kept: see softmax.cuh.
-  static constexpr int kStep = kKeep == Keep::kOneOfFour ? 2 : 1;
-  static constexpr int kPacked = kKept / 2;     ///< registers of packed probabilities
-  static constexpr int kMetadata = kKept / 16;  ///< registers of metadata
+/// The same for a kernel that walks lists.
+template <typename Element, int kHeadDim_, Keep kKeep>
+struct SparseListTraits : ListTraits<Element, kHeadDim_>,
+                          Selection<kHeadDim_, ListTraits<Element, kHeadDim_>::kScores, kKeep> {
+  using Selected = Selection<kHeadDim_, ListTraits<Element, kHeadDim_>::kScores, kKeep>;
+  using Selected::kPacked;
+  static constexpr bool kGroups = true;
+  // Groups take the loader more than plain boxes do.
+  static constexpr int kProducerRegisters = 72;
+  static constexpr int kConsumerRegisters = 216;
+  static constexpr bool kHoldsScores = true;
+  static constexpr bool kDeferOutput = true;
+  static constexpr bool kPingPong = true;
 };
 
 }  // namespace tamis::cuda::sm90
