@@ -53,7 +53,7 @@ AttentionPlan PlanCuda(const AttentionArguments& maxima, const TileIndexShape* i
   AttentionPlan plan;
   plan.device = Device::kCuda;
   plan.workspace_bytes = cuda::WorkspaceBytes(maxima, index, rule);
-  plan.path = cuda::PathName();
+  plan.path = cuda::PathName(maxima, index, rule);
   return plan;
 #else
   (void)maxima, (void)index, (void)rule;

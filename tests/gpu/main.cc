@@ -119,6 +119,8 @@ std::vector<BenchCall> SparseCalls(const BenchCall& dense) {
   add("2:4", {.n = 2, .m = 4});
   add("1:2", {.n = 1, .m = 2});
   add("1:4", {.n = 1, .m = 4});
+  add("3:4", {.n = 3, .m = 4});
+  add("4:8", {.n = 4, .m = 8});
   add("2:4, 4 sinks, 64 recent",
       {.n = 2, .m = 4, .sink_tokens = 4, .recent_tokens = 64, .skip_diagonal_blocks = false});
   return calls;
@@ -205,7 +207,6 @@ std::vector<BenchCall> SparseListCalls(const BenchCall& dense) {
   BenchCall lists = dense;
   lists.density = 0.25;
   std::vector<BenchCall> calls = SparseCalls(lists);
-  calls.pop_back();  // lists take no tokens on top
   for (BenchCall& call : calls) call.name = "lists of density .25, " + call.name;
   return calls;
 }

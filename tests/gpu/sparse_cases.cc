@@ -56,6 +56,39 @@ std::string RuleName(const NOfMRule& rule) {
   return name;
 }
 
+/// Rules and layouts that the sparse product does not run.
+std::vector<Case> ThinKinds() {
+  return {
+      {"packed keys",
+       {.batch = 5,
+        .q_heads = 5,
+        .kv_heads = 1,
+        .query_lengths = {5, 0, 370, 1, 200},
+        .key_lengths = {350, 9, 371, 1, 0},
+        .packed_keys = true}},
+      {"pages", {.query_tokens = 202, .key_tokens = 402, .page_size = 16}},
+      {"odd", {.query_tokens = 333, .key_tokens = 333}},
+      {"jumps",
+       {.query_tokens = 150,
+        .key_tokens = 902,
+        .mask = {.causality = kBidirectional},
+        .softmax_scale = 20.0f}},
+  };
+}
+
+constexpr NOfMRule kThinRules[] = {
+    {.n = 3, .m = 4},
+    {.n = 4, .m = 8},
+    {.n = 2, .m = 4},
+    {.n = 1, .m = 4},
+    {.n = 1, .m = 2},
+    {.n = 7, .m = 8, .sink_tokens = 5},
+    {.n = 3, .m = 4, .recent_tokens = 70},
+    {.n = 1, .m = 8, .sink_tokens = 1, .recent_tokens = 9, .skip_diagonal_blocks = true},
+    {.n = 2, .m = 4, .skip_diagonal_blocks = true},
+    {.n = 5, .m = 8},
+};
+
 /// Kinds that lists see otherwise than calls without them.
 std::vector<Case> ListKinds() {
   using Kind = IndexOptions::Kind;
@@ -137,6 +170,33 @@ std::vector<Case> SparseCases(bool quick) {
           }
         }
       }
+    }
+  }
+  int number = 0;
+  for (Case kind : ThinKinds()) {
+    kind.options.values = Values::kIntegers;
+    for (const NOfMRule& rule : kThinRules) {
+      for (const int32_t head_dim : {128, 64}) {
+        // The rules take turns between the kinds.
+        if (quick && ++number % 7 != 0) continue;
+        add(kind, rule, DType::kBF16, head_dim);
+        if (!quick && kind.name == "packed keys") add(kind, rule, DType::kF16, head_dim);
+      }
+    }
+  }
+  for (Case kind : ListKinds()) {
+    if (!kind.index) kind.index = IndexOptions{.density = 0.6};
+    kind.options.values = Values::kIntegers;
+    for (const NOfMRule& rule : kThinRules) {
+      kind.index->query_block = number % 2 == 0 ? 64 : 128;
+      kind.index->key_block = number % 4 < 2 ? 64 : 128;
+      kind.index->shared = number % 3 == 0;
+      Case c = kind;
+      c.name = fmt::format("lists {}x{} {}", c.index->query_block, c.index->key_block, kind.name);
+      if (!quick || number % 8 == 0) {
+        add(c, rule, number % 5 == 0 ? DType::kF16 : DType::kBF16, number % 7 < 4 ? 128 : 64);
+      }
+      ++number;
     }
   }
   return cases;

@@ -71,6 +71,18 @@ bool KeepsTokens(const NOfMRule& rule) {
   return rule.sink_tokens > 0 || rule.recent_tokens > 0 || rule.skip_diagonal_blocks;
 }
 
+/// True where the sparse product runs a rule: groups of four keys that the copy engine can bring.
+bool RunsSparse(const AttentionArguments& a, bool lists, const NOfMRule& rule) {
+  return rule.n <= 2 && rule.m <= 4 && a.key_tokens % kGroupKeys == 0 && a.key_offsets == nullptr &&
+         a.paged.page_size == 0 && !(lists && KeepsTokens(rule));
+}
+
+const sm90::Kernel& ThinKernelOf(bool bf16, int32_t dim, bool lists, const NOfMRule& rule) {
+  const sm90::ThinKernels& kernels = dim > 64 ? (bf16 ? sm90::kThinBf16D128 : sm90::kThinF16D128)
+                                              : (bf16 ? sm90::kThinBf16D64 : sm90::kThinF16D64);
+  return (lists ? kernels.lists : kernels.dense)[rule.m == 8 ? 1 : 0];
+}
+
 const sm90::Kernel& SparseKernelOf(bool bf16, int32_t dim, bool lists, const NOfMRule& rule) {
   const sm90::SparseKernels& kernels = dim > 64
                                            ? (bf16 ? sm90::kSparseBf16D128 : sm90::kSparseF16D128)
@@ -101,12 +113,16 @@ const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index
   if (skips) return SkipKernelOf(a, index != nullptr);
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
-  if (thin.n != 0) return SparseKernelOf(bf16, dim, index != nullptr, thin);
+  const bool lists = index != nullptr;
+  if (thin.n != 0) {
+    return RunsSparse(a, lists, thin) ? SparseKernelOf(bf16, dim, lists, thin)
+                                      : ThinKernelOf(bf16, dim, lists, thin);
+  }
   if (Gathers(index)) {
     if (dim > 64) return bf16 ? sm90::kGatherBf16D128 : sm90::kGatherF16D128;
     return bf16 ? sm90::kGatherBf16D64 : sm90::kGatherF16D64;
   }
-  if (index != nullptr) {
+  if (lists) {
     if (dim > 64) return bf16 ? sm90::kListsBf16D128 : sm90::kListsF16D128;
     return bf16 ? sm90::kListsBf16D64 : sm90::kListsF16D64;
   }
@@ -206,23 +222,11 @@ void RequireListable(const AttentionArguments& a) {
 }
 
 /// What N:M does not run and dense calls do.
-void RequireThinnable(const AttentionArguments& a, const TileIndexShape* index,
-                      const NOfMRule& rule) {
-  constexpr int32_t kMaxSparseDim = 128;
-  Require((rule.n == 2 && rule.m == 4) || (rule.n == 1 && (rule.m == 2 || rule.m == 4)),
-          "the CUDA executor runs 2:4, 1:2 and 1:4, not {}:{}; use one of these or the CPU", rule.n,
-          rule.m);
-  Require(a.head_dim <= kMaxSparseDim && a.dim_v() <= kMaxSparseDim,
-          "the CUDA executor runs N:M with head dims up to {}, not {} and {}", kMaxSparseDim,
+void RequireThinnable(const AttentionArguments& a) {
+  constexpr int32_t kMaxThinDim = 128;
+  Require(a.head_dim <= kMaxThinDim && a.dim_v() <= kMaxThinDim,
+          "the CUDA executor runs N:M with head dims up to {}, not {} and {}", kMaxThinDim,
           a.head_dim, a.dim_v());
-  Require(a.key_tokens % kGroupKeys == 0,
-          "the CUDA executor runs N:M on a multiple of {} keys, not {}; pad K and V and set "
-          "key_lengths",
-          kGroupKeys, a.key_tokens);
-  RequireAbsent(index != nullptr && KeepsTokens(rule),
-                "N:M with sinks, recent tokens or dense diagonal blocks with a TileIndex");
-  RequireAbsent(a.key_offsets != nullptr, "N:M on packed keys");
-  RequireAbsent(a.paged.page_size != 0, "N:M on paged K and V");
   RequireAbsent(ChangesScores(a), "N:M with a window, softcap, masks, bias, positions or sinks");
 }
 
@@ -384,7 +388,7 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
     RequireSkippable(a, index, rule.skip_softmax.geometry);
     RequireAbsent(rule.n_of_m.n != 0, "N:M with skip-softmax");
   }
-  if (rule.n_of_m.n != 0) RequireThinnable(a, index, rule.n_of_m);
+  if (rule.n_of_m.n != 0) RequireThinnable(a);
   RequireAbsent(a.counts != nullptr && rule.skip_softmax.lambda == nullptr,
                 "counts without skip-softmax");
   RequireAbsent(a.executed != nullptr, "the executed mask");
@@ -420,7 +424,12 @@ size_t WorkspaceBytes(const AttentionArguments& a, const TileIndexShape* index,
   return OrderBytes(a, index) + DropMap(a, rule).bytes;
 }
 
-std::string PathName() { return "cuda/sm90"; }
+std::string PathName(const AttentionArguments& a, const TileIndexShape* index,
+                     const TileRule& rule) {
+  const NOfMRule thin = ActiveNOfM(a, rule);
+  if (thin.n == 0) return "cuda/sm90";
+  return RunsSparse(a, index != nullptr, thin) ? "cuda/sm90/sparse" : "cuda/sm90/thinned";
+}
 
 void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& rule, void* workspace,
          void* stream) {
@@ -459,11 +468,18 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
       EncodeTensorMap(layouts.o, kStoreBoxRows),
       {}};
   if (thin.n != 0) {
-    maps.k = EncodeGroupMap(layouts.k, params.box_rows / kGroupKeys);
-    maps.v_groups = EncodeGroupMap(layouts.v, params.box_rows / kGroupKeys);
-    params.thin = {.sink_tokens = thin.sink_tokens,
+    if (RunsSparse(a, index != nullptr, thin)) {
+      maps.k = EncodeGroupMap(layouts.k, params.box_rows / kGroupKeys);
+      maps.v_groups = EncodeGroupMap(layouts.v, params.box_rows / kGroupKeys);
+    }
+    const TileIndexShape blocks = index != nullptr ? index->shape : TileIndexShape{};
+    params.thin = {.n = thin.n,
+                   .m = thin.m,
+                   .sink_tokens = thin.sink_tokens,
                    .recent_tokens = thin.recent_tokens,
                    .dense_diagonal = thin.skip_diagonal_blocks,
+                   .query_block_shift = std::countr_zero(static_cast<uint32_t>(blocks.query_block)),
+                   .key_block_shift = std::countr_zero(static_cast<uint32_t>(blocks.key_block)),
                    .k = layouts.k.data,
                    .k_stride = layouts.k.stride,
                    .head_dim = layouts.k.dim};

@@ -21,8 +21,10 @@ void RequireSupported(const AttentionArguments& maxima, const TileIndexShape* in
 size_t WorkspaceBytes(const AttentionArguments& maxima, const TileIndexShape* index,
                       const TileRule& rule);
 
-/// The path that runs, for reports.
-std::string PathName();
+/// The path that runs, for reports: N:M by the sparse product, or by dropping scores before the
+/// dense one.
+std::string PathName(const AttentionArguments& maxima, const TileIndexShape* index,
+                     const TileRule& rule);
 
 /// Enqueues a supported call on `stream` (a cudaStream_t) of the current device. All arrays and
 /// `workspace` lie in device memory. Neither allocates nor waits: can be captured into a graph.

@@ -21,6 +21,8 @@
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/softmax.cuh"
 #include "attention/cuda/sm90/store.cuh"
+#include "attention/cuda/sm90/thin.cuh"
+#include "attention/cuda/sm90/thin_scores.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 #include "attention/cuda/sm90/work.cuh"
 
@@ -128,8 +130,9 @@ class Consumer {
                              uint32_t (&packed)[Traits::kPacked], RowState& state) {
     bool rebased = kMasked;
     float2 factor;
+    constexpr bool kEarly = (Traits::kGeneral && kMasked) || Traits::kThins != 0;
+    if constexpr (kEarly) FinishValues(o, packed);
     if constexpr (kMasked) {
-      if constexpr (Traits::kGeneral) FinishValues(o, packed);
       Prepare<true>(s);
       factor = Rebase(s, Scale(), state);
     } else {
@@ -149,7 +152,7 @@ class Consumer {
       }
     }
     ReleaseKeys();
-    if constexpr (!Traits::kGeneral || !kMasked) FinishValues(o, packed);
+    if constexpr (!kEarly) FinishValues(o, packed);
     if (rebased) ScaleRows(o, factor);
     PackScores<Traits>(s, packed);
   }
@@ -161,10 +164,11 @@ class Consumer {
     const int32_t skipped = SkipKeys();
     StartStep(o, s, packed);
     const RowState done_state = state;
-    if constexpr (Traits::kGeneral) FinishValues(o, packed);
+    constexpr bool kEarly = Traits::kGeneral || Traits::kThins != 0;
+    if constexpr (kEarly) FinishValues(o, packed);
     FirstSoftmax(s, state);
     ReleaseKeys();
-    if constexpr (!Traits::kGeneral) FinishValues(o, packed);
+    if constexpr (!kEarly) FinishValues(o, packed);
     Write(done, o, done_state);
     // Before ClearTail: the only values of this tile may come after the Q that waits for this.
     ReleaseStored(done);
@@ -203,8 +207,8 @@ class Consumer {
     ptx::Pin(s);
   }
 
-  /// Waits for the values of the tile before. Before general masks: `packed` is then free, and
-  /// those need the registers.
+  /// Waits for the values of the tile before. Before general masks and N:M: `packed` is then free,
+  /// and those need the registers.
   __device__ void FinishValues(float (&o)[Traits::kOutputs], uint32_t (&packed)[Traits::kPacked]) {
     ptx::WaitBatches<0>();
     ptx::Pin(o);
@@ -232,6 +236,51 @@ class Consumer {
       if constexpr (kMasked) MaskGeneral(s);
     } else if constexpr (kMasked) {
       Mask(s);
+    }
+    if constexpr (Traits::kThins != 0) Thin(s);
+  }
+
+  /// Drops what neither the selection nor a promise to the rule keeps.
+  __device__ void Thin(float (&s)[Traits::kScores]) const {
+    uint32_t held[(Traits::kScores + 31) / 32] = {};
+    const ThinParams& thin = params_.thin;
+    if (thin.sink_tokens > 0 || thin.recent_tokens > 0 || thin.dense_diagonal) FindHeld(held);
+    ThinScores<Traits::kThins>(s, held, thin.n, thin.m);
+  }
+
+  /// Sets the bits of scores that are kept on top of the selection.
+  __device__ void FindHeld(uint32_t (&held)[(Traits::kScores + 31) / 32]) const {
+    constexpr int kBoxScores = Traits::kScores / Walk::kBoxes;
+    const TileWork& work = Work();
+    const auto thread = static_cast<int32_t>(threadIdx.x % kWarpgroup);
+    const int32_t warp_row = Walk::FirstRow(plan_, work_.slot(), group_) + thread / 32 * 16;
+    constexpr int32_t kWarpRows = 16;
+    const Interval recent = {work.start + warp_row - params_.thin.recent_tokens + 1,
+                             work.start + warp_row + kWarpRows};
+    const Interval diagonal = params_.thin.dense_diagonal
+                                  ? DiagonalKeys(params_, work, warp_row, warp_row + kWarpRows - 1)
+                                  : Interval{0, 0};
+#pragma unroll
+    for (int box = 0; box < Walk::kBoxes; ++box) {
+      const int32_t first = Walk::UnitKey(plan_, keys_.slot(), tile_, box);
+      constexpr int32_t kBoxKeys = Traits::kTileKeys / Walk::kBoxes;
+      // The same in all lanes of a warp.
+      if (first >= params_.thin.sink_tokens && !diagonal.Meets(first, kBoxKeys) &&
+          (params_.thin.recent_tokens == 0 || !recent.Meets(first, kBoxKeys))) {
+        continue;
+      }
+      const int32_t key = first + 2 * (thread & 3);
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const RowKeeps keeps(params_, work, warp_row + thread % 32 / 4 + 8 * r);
+#pragma unroll
+        for (int i = 2 * r; i < kBoxScores; i += (i & 1) == 0 ? 1 : 3) {
+          const int32_t column = key + ColumnOf(i);
+          const bool stays = column < params_.thin.sink_tokens || keeps.Holds(column);
+          const int at = box * kBoxScores + i;
+          held[at / 32] |= static_cast<uint32_t>(stays) << (at % 32);
+        }
+      }
     }
   }
 

@@ -43,6 +43,10 @@ struct DenseWalk {
     MaskScores(s, tile * Traits::kTileKeys, last_key);
   }
 
+  __device__ static int32_t UnitKey(const SharedPlan<Traits>&, uint32_t, int32_t tile, int) {
+    return tile * Traits::kTileKeys;
+  }
+
   /// The first key of a box of tile `tile`, the first of its walk.
   __device__ static int32_t BoxKey(const SharedPlan<Traits>&, uint32_t, int32_t tile, int) {
     return tile * Traits::kTileKeys;

@@ -59,6 +59,13 @@ struct ListWalk {
     }
   }
 
+  /// The first key of a unit of the tile at hand, whose K must not have been released.
+  __device__ static int32_t UnitKey(const SharedPlan<Traits>& plan, uint32_t key_slot, int32_t,
+                                    int unit) {
+    const bool reads = (threadIdx.x & 31) == 0;  // as in LastColumns
+    return __shfl_sync(0xffffffffu, reads ? plan.lists.keys[key_slot].first[unit] : 0, 0);
+  }
+
   /// `last[u][r]`: last_key[r], counted from the thread's first key of unit u; -1 in units that the
   /// warpgroup does not visit. Lanes of a quad begin `lane_keys` keys apart. K of the tile must not
   /// have been released.

@@ -63,9 +63,11 @@ struct ListParams {
 
 /// What an N:M call keeps on top of its selection (see NOfMRule), and K.
 struct ThinParams {
+  int32_t n, m;
   int32_t sink_tokens;
   int32_t recent_tokens;
   bool dense_diagonal;
+  int32_t query_block_shift, key_block_shift;  ///< of the blocks that dense_diagonal speaks of
   const void* k;  ///< as the map of K, for the cold path of the softmax
   Strides k_stride;
   int32_t head_dim;

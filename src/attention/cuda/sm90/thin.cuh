@@ -1,4 +1,4 @@
-// Which tiles of a 2:4 call hold pairs that are kept whatever the selection says.
+// Which pairs of an N:M call are kept whatever the selection says, and which tiles hold some.
 #ifndef TAMIS_ATTENTION_CUDA_SM90_THIN_CUH_
 #define TAMIS_ATTENTION_CUDA_SM90_THIN_CUH_
 
@@ -8,23 +8,25 @@
 
 namespace tamis::cuda::sm90 {
 
-/// Blocks of rows and keys that NOfMRule::skip_diagonal_blocks speaks of.
-constexpr int32_t kDiagonalBlock = 128;
-
 struct Interval {
   int32_t begin, end;
   __device__ bool Holds(int32_t x) const { return begin <= x && x < end; }
+  __device__ bool Meets(int32_t first, int32_t count) const {
+    return begin < end && first < end && begin < first + count;
+  }
 };
 
 /// Keys of the diagonal blocks of rows [first, last] of one query block or more: of key blocks that
 /// hold a key at the position of one of their rows. The last block may end past the last key.
-__device__ inline Interval DiagonalKeys(const TileWork& work, int32_t first, int32_t last) {
-  first = first / kDiagonalBlock * kDiagonalBlock;
-  last = min(last / kDiagonalBlock * kDiagonalBlock + kDiagonalBlock, work.queries) - 1;
+__device__ inline Interval DiagonalKeys(const ForwardParams& params, const TileWork& work,
+                                        int32_t first, int32_t last) {
+  const int32_t queries = 1 << params.thin.query_block_shift;
+  const int32_t keys = 1 << params.thin.key_block_shift;
+  first = first & -queries;
+  last = min((last & -queries) + queries, work.queries) - 1;
   const int32_t top = work.start + last;
   if (top < 0 || work.start + first >= work.keys) return {0, 0};
-  return {max(work.start + first, 0) / kDiagonalBlock * kDiagonalBlock,
-          top / kDiagonalBlock * kDiagonalBlock + kDiagonalBlock};
+  return {max(work.start + first, 0) & -keys, (top & -keys) + keys};
 }
 
 /// Keys that row `row` keeps, besides the sinks.
@@ -33,7 +35,7 @@ struct RowKeeps {
   __device__ RowKeeps(const ForwardParams& params, const TileWork& work, int32_t row)
       : recent{work.start + row - params.thin.recent_tokens + 1, work.start + row + 1},
         diagonal{0, 0} {
-    if (params.thin.dense_diagonal) diagonal = DiagonalKeys(work, row, row);
+    if (params.thin.dense_diagonal) diagonal = DiagonalKeys(params, work, row, row);
   }
   __device__ bool Holds(int32_t key) const { return recent.Holds(key) || diagonal.Holds(key); }
 };
@@ -54,7 +56,7 @@ struct DenseTiles {
               (work.start + last) / tile_keys + 1};
     }
     if (params.thin.dense_diagonal) {
-      const Interval keys = DiagonalKeys(work, work.first_query, last);
+      const Interval keys = DiagonalKeys(params, work, work.first_query, last);
       if (keys.begin < keys.end) {
         const Interval tiles{keys.begin / tile_keys, (keys.end - 1) / tile_keys + 1};
         band = band.begin < band.end

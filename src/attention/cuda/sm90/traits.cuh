@@ -66,14 +66,22 @@ using DenseShape = TileShape<Element, kHeadDim, kHeadDim == 64 ? 3 : 2,
                              : kHeadDim == 128 ? 128
                                                : 64>;
 
+// Thinning takes more registers than 160.
+template <typename Element, int kHeadDim, int kThins>
+using WalkShape =
+    std::conditional_t<kHeadDim == 64 && kThins != 0, TileShape<Element, kHeadDim, 2, 128>,
+                       DenseShape<Element, kHeadDim>>;
+
 /// kHeadDim: padded head dim of Q, K and V, 64, 128 or 256. kGeneral: runs everything that changes
 /// or hides scores (see ScoreParams); the others, only causality and lengths.
-template <typename Element_, int kHeadDim_, bool kGeneral_>
-struct Traits : DenseShape<Element_, kHeadDim_> {
-  using Shape = DenseShape<Element_, kHeadDim_>;
+/// kThins: 4 or 8 in kernels that drop scores by N:M with M up to that (see thin_scores.cuh).
+template <typename Element_, int kHeadDim_, bool kGeneral_, int kThins_ = 0>
+struct Traits : WalkShape<Element_, kHeadDim_, kThins_> {
+  using Shape = WalkShape<Element_, kHeadDim_, kThins_>;
   using Shape::kConsumers, Shape::kHeadDim;
   static constexpr bool kGeneral = kGeneral_;
   static constexpr bool kTokens = false;
+  static constexpr int kThins = kThins_;
   static constexpr bool kLists = false;
   static constexpr bool kSkips = false;
   using ListState = NoLists;
