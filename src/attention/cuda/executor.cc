@@ -440,6 +440,7 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
   }
   if (a.query_tokens == 0) return;
   const NOfMRule thin = ActiveNOfM(a, rule);
+  RequireAbsent(thin.n != 0 && Gathers(index), "N:M with windows or columns of a TileIndex");
   const sm90::Kernel& kernel = KernelOf(a, index, thin, skips);
   Layouts layouts(a);
   const bool has_keys = KeyRows(a) > 0;

@@ -138,8 +138,10 @@ class Consumer {
     } else {
       Prepare<false>(s);
       const float2 sum = Exponentials(s, Scale(), state.reference);
+      // A dropped score of a row that has seen no key yet is -inf against -inf: NaN, not infinite.
+      const bool nan = Traits::kThins != 0 && sum.x + sum.y != sum.x + sum.y;
       // Uniform over the warp; the branch also keeps the wait for the values behind the softmax.
-      rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
+      rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum || nan);
       if (rebased) {
         RecomputeScores<Traits>(s, WarpQuery(queries_.slot()),
                                 base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes);
@@ -257,9 +259,10 @@ class Consumer {
     constexpr int32_t kWarpRows = 16;
     const Interval recent = {work.start + warp_row - params_.thin.recent_tokens + 1,
                              work.start + warp_row + kWarpRows};
-    const Interval diagonal = params_.thin.dense_diagonal
-                                  ? DiagonalKeys(params_, work, warp_row, warp_row + kWarpRows - 1)
-                                  : Interval{0, 0};
+    const Interval diagonal =
+        params_.thin.dense_diagonal
+            ? DiagonalKeys<Traits::kLists>(params_, work, warp_row, warp_row + kWarpRows - 1)
+            : Interval{0, 0};
 #pragma unroll
     for (int box = 0; box < Walk::kBoxes; ++box) {
       const int32_t first = Walk::UnitKey(plan_, keys_.slot(), tile_, box);
@@ -272,7 +275,7 @@ class Consumer {
       const int32_t key = first + 2 * (thread & 3);
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const RowKeeps keeps(params_, work, warp_row + thread % 32 / 4 + 8 * r);
+        const RowKeeps<Traits::kLists> keeps(params_, work, warp_row + thread % 32 / 4 + 8 * r);
 #pragma unroll
         for (int i = 2 * r; i < kBoxScores; i += (i & 1) == 0 ? 1 : 3) {
           const int32_t column = key + ColumnOf(i);

@@ -34,8 +34,8 @@ struct ListTraits : TileShape<Element, kHeadDim_, 2, kUnits * kUnitKeys> {
   static constexpr bool kPingPong = kHeadDim == 128;
   static constexpr bool kSkipsTiles = false;
   // Output through shared memory and the copy engine; at 64 it lost a little against direct writes.
-  // N:8 would spill.
-  static constexpr bool kStoresOutput = kHeadDim == 128 && kThins != 8;
+  // N:M would spill.
+  static constexpr bool kStoresOutput = kHeadDim == 128 && kThins == 0;
 
   using ListState = ListShared<kKeyStages, kWorkStages>;
   using SkipState = NoVotes;

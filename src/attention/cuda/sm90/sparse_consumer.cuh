@@ -164,7 +164,7 @@ class SparseConsumer {
     // One row after the other: the bounds of both would not fit the registers.
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const RowKeeps keeps(params_, work, static_cast<int32_t>(ptx::Fresh(row + 8 * r)));
+      const RowKeeps<false> keeps(params_, work, static_cast<int32_t>(ptx::Fresh(row + 8 * r)));
 #pragma unroll
       for (int i = 2 * r; i < Traits::kKept; i += 4) {
         const int at[4] = {i, i + 1, i + Traits::kKept, i + 1 + Traits::kKept};

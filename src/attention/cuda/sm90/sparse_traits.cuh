@@ -42,7 +42,7 @@ struct SparseTraits
   using Shape::kConsumers, Shape::kHeadDim;
   /// What the cold path of the softmax needs while K is not held for it: the kept scores beside
   /// their probabilities, or K again from global memory. Faster where registers allow it; for 2:4
-  /// ptxas would put all exponentials behind the whole selection, which costs 5 %.
+  /// ptxas would put all exponentials behind the whole selection, which costs 8 %.
   static constexpr bool kHoldsScores = kHeadDim == 64 || kTokens_ || kKeep_ != Keep::kTwoOfFour;
   /// Runs sinks, recent tokens and dense diagonal blocks too.
   static constexpr bool kTokens = kTokens_;
