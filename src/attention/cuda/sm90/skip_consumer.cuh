@@ -12,26 +12,36 @@
 
 #include <cstdint>
 
-#include "attention/cuda/sm90/consumer.cuh"
 #include "attention/cuda/sm90/skip_softmax.cuh"
 #include "attention/cuda/sm90/skip_traits.cuh"
+#include "attention/cuda/sm90/skip_voter.cuh"
 
 namespace tamis::cuda::sm90 {
 
 template <class Traits>
-class SkipConsumer : Consumer<Traits> {
-  using Base = Consumer<Traits>;
+class SkipConsumer : SkipVoter<Traits> {
+  using Base = SkipVoter<Traits>;
   using Walk = typename Base::Walk;
   using Done = typename Base::Done;
   using Base::base_;
+  using Base::Cast;
   using Base::full_;
   using Base::group_;
   using Base::keys_;
+  using Base::kFewRegisters;
+  using Base::Lambda;
+  using Base::Least;
+  using Base::OpenLimits;
+  using Base::Outcome;
+  using Base::Pairs;
   using Base::params_;
   using Base::plan_;
   using Base::queries_;
+  using Base::RaiseLimit;
+  using Base::RaiseLimits;
   using Base::tile_;
   using Base::values_;
+  using Base::Vote;
   using Base::work_;
 
  public:
@@ -45,11 +55,10 @@ class SkipConsumer : Consumer<Traits> {
     if (Traits::kPingPong && group_ + 1 == Traits::kConsumers) Base::PassTurn();  // 0 begins
     const int32_t passed = PassKeys();
     StartScores(x);
-    const uint32_t kept = FirstTile(x);
+    FirstTile(x);
     Base::SkipValues(passed);
     Base::ClearTail();
     PackScores<Traits>(x.s, x.packed);
-    if (MarksLate(kept)) MarkDropped(kept);
     Base::Clear(x.o);
     for (;;) {
       const bool pending = WalkTiles(x);
@@ -88,15 +97,6 @@ class SkipConsumer : Consumer<Traits> {
   }
 
  private:
-  /// Units of a tile that are voted on apart; their scores follow each other.
-  static constexpr int kParts = 1;
-  static constexpr int kPartScores = Traits::kScores / kParts;
-  using SkipState = typename Traits::SkipState;
-  using BallotShared = typename SkipState::Ballot;
-  static constexpr uint32_t kSkip = offsetof(typename Base::Plan, skip);
-  /// Then limits lie in shared memory, every vote comes first, and a tile of work begins after the
-  /// last values of the one before.
-  static constexpr bool kFewRegisters = SkipState::kLimits > 1;
   /// Where registers allow that a vote goes first while `packed` is still being read.
   static constexpr bool kVotesUnderValues = !Traits::kLists && Traits::kHeadDim == 128;
   /// Where registers allow that limits are raised under the next product.
@@ -147,8 +147,8 @@ class SkipConsumer : Consumer<Traits> {
     return false;
   }
 
-  /// The step after its scores have arrived, exponentials first: of a tile without mask and in one
-  /// part. False where it is dropped.
+  /// The step after its scores have arrived, exponentials first: of a tile without mask. False
+  /// where it is dropped.
   __device__ __forceinline__ bool VoteAfter(Registers& x) {
     const float2 sum = Exponentials(x.s, Base::Scale(), x.state.reference);
     const float largest[2] = {LargestProbability(x.s, 0), LargestProbability(x.s, 1)};
@@ -163,12 +163,12 @@ class SkipConsumer : Consumer<Traits> {
     }
     float2 factor;
     if (rebased) {
-      Rescore(x, kKeepAll);
+      Rescore(x);
       factor = Rebase(x);
     } else {
       AddTile(x, sum, largest);
     }
-    FinishKept<true>(x, rebased, factor, kKeepAll);
+    FinishKept<true>(x, rebased, factor);
     return true;
   }
 
@@ -181,19 +181,18 @@ class SkipConsumer : Consumer<Traits> {
     const bool masked = tile_ > full_;
     if (masked) Base::Mask(x.s);
     float largest[2];
-    const uint32_t kept = Vote(x, largest, 0);
+    const uint32_t kept = Vote(x.s, x.state.reference, largest, 0);
     if constexpr (!kPending) SettleValues();
     if (kept == 0) {
       FinishDropped<kUnderWay>(x);
       return false;
     }
-    HideDropped(x.s, kept);
     bool rebased = masked;
     float2 sum, factor;
     if (!masked) {
       sum = Exponentials(x.s, Base::Scale(), x.state.reference);
       rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
-      if (rebased) Rescore(x, kept);
+      if (rebased) Rescore(x);
       --patience_;
     }
     if (rebased) {
@@ -201,29 +200,25 @@ class SkipConsumer : Consumer<Traits> {
     } else {
       AddTile(x, sum, largest);
     }
-    FinishKept<kUnderWay>(x, rebased, factor, kept);
+    FinishKept<kUnderWay>(x, rebased, factor);
     return true;
   }
 
-  /// The softmax of the first tile of a walk, which is kept, but for a last part that makes the
-  /// first superfluous. Returns what is kept.
-  __device__ __forceinline__ uint32_t FirstTile(Registers& x) {
+  /// The softmax of the first tile of a walk, which is kept.
+  __device__ __forceinline__ void FirstTile(Registers& x) {
     const auto row = static_cast<int32_t>(ptx::ThreadIndex() % kWarpgroup / 32 * 16 +
                                           ptx::ThreadIndex() % 32 / 4);
     OpenLimits(Rows() - row);
     Base::Mask(x.s);
     x.state.Reset();
-    uint32_t kept = kKeepAll;
     if (Pairs()) {
       float largest[2];
-      kept = Vote(x, largest, kReadsValues);
-      HideDropped(x.s, kept);
+      Vote(x.s, x.state.reference, largest, kReadsValues);
     } else {
       Cast(kKeepAll | kReadsValues);
     }
     Rebase(x);
-    if (!MarksLate(kept)) Base::ReleaseKeys();
-    return kept;
+    Base::ReleaseKeys();
   }
 
   /// The first tile of keys of a new tile of work, beside the last values of `done` where those
@@ -237,7 +232,7 @@ class SkipConsumer : Consumer<Traits> {
       StartScores(x);
     }
     const RowState done_state = x.state;
-    const uint32_t kept = FirstTile(x);
+    FirstTile(x);
     if constexpr (kPending) Base::FinishValues(x.o, x.packed);
     Base::Write(done, x.o, done_state);
     // Before ClearTail: the only values of this tile may come after the Q that waits for this.
@@ -245,102 +240,14 @@ class SkipConsumer : Consumer<Traits> {
     Base::SkipValues(passed);
     Base::ClearTail();
     PackScores<Traits>(x.s, x.packed);
-    if (MarksLate(kept)) MarkDropped(kept);
     Base::Clear(x.o);
   }
 
-  /// Votes on the scores at hand; returns what is kept. `largest`: of the kept, this thread's
-  /// largest probability in each row. `marks` go with the vote.
-  __device__ __forceinline__ uint32_t Vote(Registers& x, float (&largest)[2], uint32_t marks) {
-    const float scale = Base::Scale();
-    float p[kParts][2];
-    bool reached[kParts] = {};
-    uint32_t least[2] = {Least(0), Least(1)};
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      float score[kParts];
-#pragma unroll
-      for (int part = 0; part < kParts; ++part) {
-        score[part] = LargestScore<kPartScores / 2>(x.s, part * kPartScores + 2 * r);
-      }
-      float reference = x.state.reference[r];
-      if constexpr (kParts == 2) {
-        if (Pairs()) {
-          // A row that has seen nothing yet is measured against what it sees here.
-          const float first = QuadMax(fmaxf(score[0], score[1])) * scale;
-          if (reference == -INFINITY && first > -INFINITY) reference = first;
-        }
-      }
-      // The last part is the first of the walk.
-#pragma unroll
-      for (int part = kParts - 1; part >= 0; --part) {
-        const bool sees = !(score[part] == -INFINITY);
-        p[part][r] = sees ? ptx::Exp2(fmaf(score[part], scale, -reference)) : 0.0f;
-        reached[part] |= sees && __float_as_uint(p[part][r]) >= least[r];
-        if (part > 0 && Pairs()) {
-          // Where the warpgroup drops this part, no row of it has passed the row's maximum.
-          least[r] = max(least[r], __float_as_uint(QuadMax(p[part][r]) * Lambda()));
-        }
-      }
-    }
-    uint32_t mine = 0;
-#pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-      if (__any_sync(0xffffffffu, reached[part])) mine |= 1u << part;
-    }
-    if (!Pairs() && mine != 0) mine = kKeepAll;
-    Cast(mine | marks);
-    const uint32_t kept = mine == kKeepAll ? mine : Outcome() & kKeepAll;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      largest[r] = p[0][r];
-      if constexpr (kParts == 2) {
-        largest[r] = fmaxf((kept & 1) != 0 ? p[0][r] : 0.0f, (kept & 2) != 0 ? p[1][r] : 0.0f);
-      }
-    }
-    return kept;
-  }
-
-  /// Leaves the warp's vote for the tile at hand. The warp has K of that tile, so that no other is
-  /// far enough behind to share its ballot.
-  __device__ __forceinline__ void Cast(uint32_t vote) {
-    if ((ptx::ThreadIndex() & 31) == 0) {
-      ptx::StoreByte(
-          Ballot(offsetof(BallotShared, votes), 4) + ptx::ThreadIndex() % kWarpgroup / 32, vote);
-      ptx::Arrive(Ballot(offsetof(BallotShared, cast), 8));
-    }
-    __syncwarp();
-  }
-
-  /// Waits for the votes of all four warps.
-  __device__ __forceinline__ uint32_t Outcome() const {
-    ptx::Wait(Ballot(offsetof(BallotShared, cast), 8), keys_.long_phase());
-    return JoinVotes(ptx::LoadWord(Ballot(offsetof(BallotShared, votes), 4)));
-  }
-
-  /// The address of this warpgroup's part of a member of the ballot at hand.
-  __device__ uint32_t Ballot(uint32_t member, uint32_t bytes) const {
-    return base_ + kSkip + offsetof(SkipState, ballots) + keys_.long_slot() * sizeof(BallotShared) +
-           member + group_ * bytes;
-  }
-
-  /// Hides the parts that are not kept.
-  __device__ __forceinline__ void HideDropped(float (&s)[Traits::kScores], uint32_t kept) const {
-    if constexpr (kParts == 2) {
-      if (kept == kKeepAll) return;
-#pragma unroll
-      for (int i = 0; i < Traits::kScores; ++i) {
-        if ((kept >> (i / kPartScores) & 1) == 0) s[i] = -INFINITY;
-      }
-    }
-  }
-
   /// Scores again, after exponentials have overwritten them.
-  __device__ __forceinline__ void Rescore(Registers& x, uint32_t kept) {
+  __device__ __forceinline__ void Rescore(Registers& x) {
     RecomputeScores<Traits>(
         x.s, Base::WarpQuery(queries_.slot()),
         base_ + offsetof(typename Base::Plan, k) + keys_.slot() * Traits::kKeyBytes);
-    HideDropped(x.s, kept);
     __syncwarp();  // every lane has read K before lane 0 releases its stage
   }
 
@@ -373,13 +280,11 @@ class SkipConsumer : Consumer<Traits> {
   }
 
   template <bool kPending>
-  __device__ __forceinline__ void FinishKept(Registers& x, bool rebased, float2 factor,
-                                             uint32_t kept) {
-    if (!MarksLate(kept)) Base::ReleaseKeys();
+  __device__ __forceinline__ void FinishKept(Registers& x, bool rebased, float2 factor) {
+    Base::ReleaseKeys();
     if constexpr (kPending) Base::FinishValues(x.o, x.packed);
     if (rebased) ScaleRows(x.o, factor);
     PackScores<Traits>(x.s, x.packed);
-    if (MarksLate(kept)) MarkDropped(kept);
   }
 
   /// Gives back V of the tile dropped before the one at hand. Only now, because its stage must have
@@ -394,7 +299,7 @@ class SkipConsumer : Consumer<Traits> {
   __device__ __forceinline__ void FinishDropped(Registers& x) {
     patience_ = kPatience;
     if constexpr (kPending) Base::FinishValues(x.o, x.packed);
-    MarkDropped(0);
+    MarkDropped();
   }
 
   /// Issues both products of a step and waits for the scores.
@@ -436,67 +341,11 @@ class SkipConsumer : Consumer<Traits> {
     return passed;
   }
 
-  /// What a tile must reach to be kept by row r of the thread's two: bits of lambda * p(running
-  /// maximum). All ones where the row does not exist: such rows never vote, and no probability, NaN
-  /// neither, reaches that.
-  __device__ uint32_t Least(int r) const {
-    if constexpr (kFewRegisters) return ptx::LoadWord(LimitAddress(r));
-    return least_[r];
-  }
-  __device__ void SetLeast(int r, uint32_t least) {
-    if constexpr (kFewRegisters) {
-      ptx::StoreWord(LimitAddress(r), least);
-    } else {
-      least_[r] = least;
-    }
-  }
-  __device__ uint32_t LimitAddress(int r) const {
-    return base_ + kSkip + offsetof(SkipState, limits) +
-           (r * Traits::kConsumers * kWarpgroup + ptx::ThreadIndex() - kWarpgroup) *
-               sizeof(uint32_t);
-  }
-
-  /// For a tile of work of which `rows` rows exist from the thread's first on.
-  __device__ void OpenLimits(int32_t rows) {
-    SetLeast(0, rows > 0 ? 0 : ~0u);
-    SetLeast(1, rows > 8 ? 0 : ~0u);
-  }
-
-  __device__ __forceinline__ void RaiseLimits(const float (&largest)[2]) {
-    const float lambda = Lambda();
-    RaiseLimit(0, 1.0f, largest[0] * lambda);
-    RaiseLimit(1, 1.0f, largest[1] * lambda);
-  }
-
-  /// A kept tile asks for `least`, by this thread's columns. What was p before is p * factor now.
-  __device__ void RaiseLimit(int r, float factor, float least) {
-    const uint32_t old = Least(r);
-    const float scaled = __uint_as_float(old) * factor;
-    const uint32_t raised = __float_as_uint(fmaxf(scaled, QuadMax(least)));
-    SetLeast(r, old == ~0u ? old : raised);
-  }
-
-  /// Of the sequence at hand; 0 where it runs dense.
-  __device__ float Lambda() const {
-    return __uint_as_float(
-        ptx::LoadWord(base_ + kSkip + offsetof(SkipState, lambdas) + work_.slot() * sizeof(float)));
-  }
-
-  /// Whether the parts of a tile are tiles of their own.
-  __device__ bool Pairs() const {
-    if constexpr (Traits::kLists) return params_.lists.key_block == kUnitKeys;
-    return false;
-  }
-
   /// Rows of this warpgroup that exist; may be negative.
   __device__ int32_t Rows() const { return Walk::Output(plan_, work_.slot(), group_).rows; }
 
-  /// Whether part of a kept tile was dropped. It is marked late, because registers are short
-  /// before.
-  __device__ bool MarksLate(uint32_t kept) const { return kParts == 2 && kept != kKeepAll; }
-
-  /// Marks what is not kept of the tile at hand for CountTiles and gives its K back.
-  __device__ __forceinline__ void MarkDropped(uint32_t kept) {
+  /// Marks the tile at hand as dropped for CountTiles and gives its K back.
+  __device__ __forceinline__ void MarkDropped() {
     uint32_t* const map = params_.skip.dropped;
     if (map != nullptr && ptx::ThreadIndex() % kWarpgroup == 0) {
       const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
@@ -512,10 +361,8 @@ class SkipConsumer : Consumer<Traits> {
         if (!Pairs()) {
           mark(keys.first[0] / Traits::kTileKeys);
         } else {
-          for (int part = 0; part < kParts; ++part) {
-            const bool present = (keys.present >> (group_ * kUnits + part) & 1) != 0;
-            if (present && (kept >> part & 1) == 0) mark(keys.first[part] / kUnitKeys);
-          }
+          const bool present = (keys.present >> (group_ * kUnits) & 1) != 0;
+          if (present) mark(keys.first[0] / kUnitKeys);
         }
       } else {
         mark(tile_);
@@ -524,7 +371,6 @@ class SkipConsumer : Consumer<Traits> {
     Base::ReleaseKeys();
   }
 
-  uint32_t least_[2];     ///< see Least
   int32_t patience_ = 0;  ///< tiles for which votes still go first
 };
 
