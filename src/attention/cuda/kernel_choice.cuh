@@ -1,0 +1,36 @@
+// Which kernel runs a call.
+#ifndef TAMIS_ATTENTION_CUDA_KERNEL_CHOICE_CUH_
+#define TAMIS_ATTENTION_CUDA_KERNEL_CHOICE_CUH_
+
+#include <cstdint>
+
+#include "attention/cuda/sm90/launch.cuh"
+#include "tamis/attention.h"
+
+namespace tamis::cuda {
+
+/// Keys that sparse kernels select among in one thread.
+constexpr int32_t kGroupKeys = 4;
+
+/// True where a call changes or hides scores by more than causality and lengths.
+bool ChangesScores(const AttentionArguments& a);
+
+/// N:M that the call takes: none in decode, unless asked for there.
+NOfMRule ActiveNOfM(const AttentionArguments& a, const TileRule& rule);
+
+/// True where the sparse product runs a rule: groups of four keys that the copy engine can bring.
+bool RunsSparse(const AttentionArguments& a, bool lists, const NOfMRule& rule);
+
+/// True where single keys or parts of key blocks are visited.
+bool Gathers(const TileIndex* index);
+
+/// The kernels with skip-softmax.
+const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists);
+
+/// `thin`: the call's active N:M. `skips`: with skip-softmax.
+const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index,
+                             const NOfMRule& thin, bool skips);
+
+}  // namespace tamis::cuda
+
+#endif  // TAMIS_ATTENTION_CUDA_KERNEL_CHOICE_CUH_
