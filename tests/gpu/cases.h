@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "attention/problem.h"
@@ -30,6 +31,14 @@ struct IndexOptions {
   int32_t columns = 0;      ///< of each row, as far as there are keys
 };
 
+struct IndexGeometry {
+  int32_t query_block, key_block;
+  bool shared;
+};
+inline constexpr IndexGeometry kIndexGeometries[] = {
+    {128, 128, false}, {128, 128, true}, {128, 64, false}, {128, 64, true},
+    {64, 128, false},  {64, 128, true},  {64, 64, false},  {64, 64, true}};
+
 struct Case {
   std::string name;
   attention_testing::ProblemOptions options;
@@ -39,6 +48,10 @@ struct Case {
   /// sequences. Empty: no rule.
   std::vector<float> lambda = {};
 };
+
+/// A case with an index in one geometry, named after its kind.
+Case InGeometry(Case c, std::string_view kind, const IndexGeometry& geometry, DType dtype,
+                int32_t head_dim);
 
 /// Without names of dtype and head dim, and without seeds.
 std::vector<Case> DenseCases(bool quick);

@@ -14,14 +14,6 @@ using namespace attention_testing;
 using enum Causality;
 using Kind = IndexOptions::Kind;
 
-struct Geometry {
-  int32_t query_block, key_block;
-  bool shared;
-};
-constexpr Geometry kGeometries[] = {{128, 128, false}, {128, 128, true}, {128, 64, false},
-                                    {128, 64, true},   {64, 128, false}, {64, 128, true},
-                                    {64, 64, false},   {64, 64, true}};
-
 /// Run in every geometry.
 std::vector<Case> Kinds() {
   return {
@@ -153,17 +145,10 @@ std::vector<int32_t> RandomColumns(int32_t count, int32_t keys, Rng& rng) {
 
 std::vector<Case> GatherCases(bool quick) {
   std::vector<Case> cases;
-  const auto add = [&](Case c, const Geometry& geometry, DType dtype, int32_t head_dim) {
-    c.index->query_block = geometry.query_block;
-    c.index->key_block = geometry.key_block;
-    c.index->shared = geometry.shared;
-    c.options.dtype = c.options.kv_dtype = dtype;
-    c.options.head_dim = head_dim;
-    c.name = fmt::format("gather {}x{} {} {}", geometry.query_block, geometry.key_block,
-                         geometry.shared ? "shared" : "per head", c.name);
-    cases.push_back(std::move(c));
+  const auto add = [&](Case c, const IndexGeometry& geometry, DType dtype, int32_t head_dim) {
+    cases.push_back(InGeometry(std::move(c), "gather", geometry, dtype, head_dim));
   };
-  for (const Geometry& geometry : kGeometries) {
+  for (const IndexGeometry& geometry : kIndexGeometries) {
     for (const Case& kind : Kinds()) {
       const bool main = kind.name == "all three" || kind.name == "ragged";
       for (const int32_t head_dim : {128, 64, 96, 40}) {
@@ -180,7 +165,8 @@ std::vector<Case> GatherCases(bool quick) {
   if (quick) return cases;
   for (const Case& shape : Shapes()) {
     // Rows of a warpgroup each, and one row for both.
-    for (const Geometry& geometry : {Geometry{128, 128, false}, Geometry{64, 64, false}}) {
+    for (const IndexGeometry& geometry :
+         {IndexGeometry{128, 128, false}, IndexGeometry{64, 64, false}}) {
       for (const int32_t head_dim : {128, 64}) {
         add(shape, geometry, DType::kBF16, head_dim);
         if (shape.name == "jumps") add(shape, geometry, DType::kF16, head_dim);

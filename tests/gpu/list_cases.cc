@@ -11,14 +11,6 @@ using namespace attention_testing;
 using enum Causality;
 using Kind = IndexOptions::Kind;
 
-struct Geometry {
-  int32_t query_block, key_block;
-  bool shared;
-};
-constexpr Geometry kGeometries[] = {{128, 128, false}, {128, 128, true}, {128, 64, false},
-                                    {128, 64, true},   {64, 128, false}, {64, 128, true},
-                                    {64, 64, false},   {64, 64, true}};
-
 /// One call of every kind, at sizes that leave partial tiles everywhere.
 std::vector<Case> Kinds() {
   return {
@@ -66,20 +58,25 @@ std::vector<Case> Kinds() {
 
 }  // namespace
 
+Case InGeometry(Case c, std::string_view kind, const IndexGeometry& geometry, DType dtype,
+                int32_t head_dim) {
+  c.index->query_block = geometry.query_block;
+  c.index->key_block = geometry.key_block;
+  c.index->shared = geometry.shared;
+  c.options.dtype = c.options.kv_dtype = dtype;
+  c.options.head_dim = head_dim;
+  c.name = fmt::format("{} {}x{} {} {}", kind, geometry.query_block, geometry.key_block,
+                       geometry.shared ? "shared" : "per head", c.name);
+  return c;
+}
+
 std::vector<Case> ListCases(bool quick) {
   std::vector<Case> cases;
-  const auto add = [&](Case c, const Geometry& geometry, DType dtype, int32_t head_dim) {
+  const auto add = [&](Case c, const IndexGeometry& geometry, DType dtype, int32_t head_dim) {
     if (!c.index) c.index = IndexOptions{};
-    c.index->query_block = geometry.query_block;
-    c.index->key_block = geometry.key_block;
-    c.index->shared = geometry.shared;
-    c.options.dtype = c.options.kv_dtype = dtype;
-    c.options.head_dim = head_dim;
-    c.name = fmt::format("lists {}x{} {} {}", geometry.query_block, geometry.key_block,
-                         geometry.shared ? "shared" : "per head", c.name);
-    cases.push_back(std::move(c));
+    cases.push_back(InGeometry(std::move(c), "lists", geometry, dtype, head_dim));
   };
-  for (const Geometry& geometry : kGeometries) {
+  for (const IndexGeometry& geometry : kIndexGeometries) {
     for (const Case& kind : Kinds()) {
       const bool main = kind.name == "causal" || kind.name == "ragged";
       for (const int32_t head_dim : {128, 64, 96, 40}) {

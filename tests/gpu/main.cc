@@ -158,17 +158,21 @@ BenchCall WithLambda(BenchCall call, float lambda) {
   return call;
 }
 
-/// The natural logarithms are quantiles of the normal distribution that Inputs::Kind::kScattered
-/// makes: nothing, half, three quarters and nearly all below the queries' own tiles.
+/// The lambda that drops what lies below `quantile` of the normal distribution that
+/// Inputs::Kind::kScattered makes of the tiles other than the queries' own.
+float ScatteredLambda(int32_t head_dim, double quantile) {
+  const double own = 3.5 * std::sqrt(static_cast<double>(head_dim));
+  return static_cast<float>(std::exp(std::min(quantile * 4.95 + 3.6 - own, -0.1)));
+}
+
+/// Nothing, half, three quarters and nearly all below the queries' own tiles.
 std::vector<BenchCall> SkipCalls(const BenchCall& dense) {
   BenchCall scattered = dense;
   scattered.name = "dense, scattered";
   scattered.inputs = {Inputs::Kind::kScattered, dense.head_dim > 64 ? 128 : 96};
   std::vector<BenchCall> calls = {dense, WithLambda(dense, 1e-30f), scattered};
-  const double own = 3.5 * std::sqrt(static_cast<double>(dense.head_dim));
   for (const double quantile : {-9.0, -0.7, -0.2, 0.4, 5.0}) {
-    const double log_lambda = std::min(quantile * 4.95 + 3.6 - own, -0.1);
-    calls.push_back(WithLambda(scattered, static_cast<float>(std::exp(log_lambda))));
+    calls.push_back(WithLambda(scattered, ScatteredLambda(dense.head_dim, quantile)));
   }
   return calls;
 }
@@ -181,10 +185,9 @@ std::vector<BenchCall> SkipListCalls(const BenchCall& dense) {
     lists.density = 0.25;
     if (scattered) lists.inputs = {Inputs::Kind::kScattered, 128};
     calls.push_back(lists);
-    const double own = 3.5 * std::sqrt(static_cast<double>(dense.head_dim));
     for (const double quantile : {-9.0, -0.2, 0.4}) {
       if (!scattered && quantile > -9.0) break;
-      calls.push_back(WithLambda(lists, static_cast<float>(std::exp(quantile * 4.95 + 3.6 - own))));
+      calls.push_back(WithLambda(lists, ScatteredLambda(dense.head_dim, quantile)));
     }
   }
   return calls;

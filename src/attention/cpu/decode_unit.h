@@ -12,7 +12,7 @@
 
 namespace tamis::cpu {
 
-/// Steps of one split: 1024 keys. Fixed, so that results do not depend on the number of threads.
+/// Steps of one split: 2048 keys. Fixed, so that results do not depend on the number of threads.
 inline constexpr int32_t kSplitSteps = 16;
 
 /// Shapes of decode units of one call.

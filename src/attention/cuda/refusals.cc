@@ -1,8 +1,10 @@
 #include "attention/cuda/refusals.h"
 
 #include <cuda_runtime_api.h>
+#include <fmt/format.h>
 
 #include <cstdint>
+#include <string_view>
 
 #include "attention/cuda/error.cuh"
 #include "attention/cuda/executor.h"
@@ -31,43 +33,27 @@ void RequireHopper() {
           device, major, minor);
 }
 
-/// What lists do not run and dense calls do.
-void RequireListable(const AttentionArguments& a) {
-  constexpr int32_t kMaxListDim = 128;
-  Require(a.head_dim <= kMaxListDim && a.dim_v() <= kMaxListDim,
-          "the CUDA executor runs a TileIndex with head dims up to {}, not {} and {}", kMaxListDim,
+/// What only general kernels run. `what` asks for another.
+void RequirePlain(const AttentionArguments& a, std::string_view what) {
+  constexpr int32_t kMaxDim = 128;
+  Require(a.head_dim <= kMaxDim && a.dim_v() <= kMaxDim,
+          "the CUDA executor runs {} with head dims up to {}, not {} and {}", what, kMaxDim,
           a.head_dim, a.dim_v());
-  RequireAbsent(a.paged.page_size != 0, "paged K and V with a TileIndex");
-  RequireAbsent(a.key_positions != nullptr, "key_positions with a TileIndex");
-  RequireAbsent(a.softcap > 0.0f, "softcap with a TileIndex");
-  RequireAbsent(a.mask.window_left >= 0 || a.mask.window_right >= 0, "a window with a TileIndex");
-  RequireAbsent(a.mask.keep != nullptr, "a boolean mask with a TileIndex");
-  RequireAbsent(a.bias.data != nullptr, "a bias with a TileIndex");
-  RequireAbsent(a.sink_logits != nullptr, "sink logits with a TileIndex");
-}
-
-/// What N:M does not run and dense calls do.
-void RequireThinnable(const AttentionArguments& a) {
-  constexpr int32_t kMaxThinDim = 128;
-  Require(a.head_dim <= kMaxThinDim && a.dim_v() <= kMaxThinDim,
-          "the CUDA executor runs N:M with head dims up to {}, not {} and {}", kMaxThinDim,
-          a.head_dim, a.dim_v());
-  RequireAbsent(ChangesScores(a), "N:M with a window, softcap, masks, bias, positions or sinks");
+  const auto absent = [&](bool set, std::string_view option) {
+    if (set) RequireAbsent(true, fmt::format("{} with {}", option, what).c_str());
+  };
+  absent(a.key_positions != nullptr, "key_positions");
+  absent(a.softcap > 0.0f, "softcap");
+  absent(a.mask.window_left >= 0 || a.mask.window_right >= 0, "a window");
+  absent(a.mask.keep != nullptr, "a boolean mask");
+  absent(a.bias.data != nullptr, "a bias");
+  absent(a.sink_logits != nullptr, "sink logits");
 }
 
 /// What skip-softmax does not run and other calls do. `geometry` is one of Geometries.
 void RequireSkippable(const AttentionArguments& a, const TileIndexShape* index,
                       const TileGeometry& geometry) {
-  constexpr int32_t kMaxSkipDim = 128;
-  Require(a.head_dim <= kMaxSkipDim && a.dim_v() <= kMaxSkipDim,
-          "the CUDA executor runs skip-softmax with head dims up to {}, not {} and {}", kMaxSkipDim,
-          a.head_dim, a.dim_v());
-  RequireAbsent(a.key_positions != nullptr, "key_positions with skip-softmax");
-  RequireAbsent(a.softcap > 0.0f, "softcap with skip-softmax");
-  RequireAbsent(a.mask.window_left >= 0 || a.mask.window_right >= 0, "a window with skip-softmax");
-  RequireAbsent(a.mask.keep != nullptr, "a boolean mask with skip-softmax");
-  RequireAbsent(a.bias.data != nullptr, "a bias with skip-softmax");
-  RequireAbsent(a.sink_logits != nullptr, "sink logits with skip-softmax");
+  RequirePlain(a, "skip-softmax");
   if (index != nullptr) {
     // One vote decides a tile of keys.
     Require(index->key_block == kListSkipColumns,
@@ -107,12 +93,15 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
   Require(a.head_dim <= kMaxHeadDim && a.dim_v() <= kMaxHeadDim,
           "the CUDA executor runs head dims up to {}, not {} and {}", kMaxHeadDim, a.head_dim,
           a.dim_v());
-  if (index != nullptr) RequireListable(a);
+  if (index != nullptr) {
+    RequirePlain(a, "a TileIndex");
+    RequireAbsent(a.paged.page_size != 0, "paged K and V with a TileIndex");
+  }
   if (rule.skip_softmax.lambda != nullptr) {
     RequireSkippable(a, index, rule.skip_softmax.geometry);
     RequireAbsent(rule.n_of_m.n != 0, "N:M with skip-softmax");
   }
-  if (rule.n_of_m.n != 0) RequireThinnable(a);
+  if (rule.n_of_m.n != 0) RequirePlain(a, "N:M");
   RequireAbsent(a.counts != nullptr && rule.skip_softmax.lambda == nullptr,
                 "counts without skip-softmax");
   RequireAbsent(a.executed != nullptr, "the executed mask");

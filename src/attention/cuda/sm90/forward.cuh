@@ -83,6 +83,20 @@ cudaError_t LaunchForward(const TensorMaps& maps, const ForwardParams& params, i
   }
 }
 
+template <class Traits>
+constexpr Kernel ForwardKernel() {
+  return {Traits::kTileRows, Traits::kTileKeys, LaunchForward<Traits>};
+}
+
+/// The kernels that drop scores before the dense product.
+template <typename Element, int kHeadDim>
+constexpr ThinKernels MakeThinKernels() {
+  return {{ForwardKernel<Traits<Element, kHeadDim, false, 4>>(),
+           ForwardKernel<Traits<Element, kHeadDim, false, 8>>()},
+          {ForwardKernel<ListTraits<Element, kHeadDim, 4>>(),
+           ForwardKernel<ListTraits<Element, kHeadDim, 8>>()}};
+}
+
 }  // namespace tamis::cuda::sm90
 
 #endif  // TAMIS_ATTENTION_CUDA_SM90_FORWARD_CUH_

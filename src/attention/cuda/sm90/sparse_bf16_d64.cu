@@ -2,24 +2,6 @@
 
 namespace tamis::cuda::sm90 {
 
-template <Keep kKeep, bool kTokens>
-constexpr Kernel Shape() {
-  using Traits = SparseTraits<ptx::BF16, 64, kKeep, kTokens>;
-  return {Traits::kTileRows, Traits::kTileKeys, LaunchSparse<Traits>};
-}
-
-template <Keep kKeep>
-constexpr Kernel ListShape() {
-  using Traits = SparseListTraits<ptx::BF16, 64, kKeep>;
-  return {Traits::kTileRows, Traits::kTileKeys, LaunchSparse<Traits>};
-}
-
-const SparseKernels kSparseBf16D64 = {
-    {Shape<Keep::kTwoOfFour, false>(), Shape<Keep::kOneOfTwo, false>(),
-     Shape<Keep::kOneOfFour, false>()},
-    {Shape<Keep::kTwoOfFour, true>(), Shape<Keep::kOneOfTwo, true>(),
-     Shape<Keep::kOneOfFour, true>()},
-    {ListShape<Keep::kTwoOfFour>(), ListShape<Keep::kOneOfTwo>(), ListShape<Keep::kOneOfFour>()},
-};
+const SparseKernels kSparseBf16D64 = MakeSparseKernels<ptx::BF16, 64>();
 
 }  // namespace tamis::cuda::sm90

@@ -59,6 +59,26 @@ cudaError_t LaunchSparse(const TensorMaps& maps, const ForwardParams& params, in
                        params);
 }
 
+template <class Traits>
+constexpr Kernel SparseKernel() {
+  return {Traits::kTileRows, Traits::kTileKeys, LaunchSparse<Traits>};
+}
+
+/// All kernels of a dtype and head dim.
+template <typename Element, int kHeadDim>
+constexpr SparseKernels MakeSparseKernels() {
+  using enum Keep;
+  return {{SparseKernel<SparseTraits<Element, kHeadDim, kTwoOfFour, false>>(),
+           SparseKernel<SparseTraits<Element, kHeadDim, kOneOfTwo, false>>(),
+           SparseKernel<SparseTraits<Element, kHeadDim, kOneOfFour, false>>()},
+          {SparseKernel<SparseTraits<Element, kHeadDim, kTwoOfFour, true>>(),
+           SparseKernel<SparseTraits<Element, kHeadDim, kOneOfTwo, true>>(),
+           SparseKernel<SparseTraits<Element, kHeadDim, kOneOfFour, true>>()},
+          {SparseKernel<SparseListTraits<Element, kHeadDim, kTwoOfFour>>(),
+           SparseKernel<SparseListTraits<Element, kHeadDim, kOneOfTwo>>(),
+           SparseKernel<SparseListTraits<Element, kHeadDim, kOneOfFour>>()}};
+}
+
 }  // namespace tamis::cuda::sm90
 
 #endif  // TAMIS_ATTENTION_CUDA_SM90_SPARSE_FORWARD_CUH_

@@ -2,14 +2,6 @@
 
 namespace tamis::cuda::sm90 {
 
-template <class Traits>
-constexpr Kernel Shape() {
-  return {Traits::kTileRows, Traits::kTileKeys, LaunchForward<Traits>};
-}
-
-const ThinKernels kThinF16D128 = {
-    {Shape<Traits<ptx::F16, 128, false, 4>>(), Shape<Traits<ptx::F16, 128, false, 8>>()},
-    {Shape<ListTraits<ptx::F16, 128, 4>>(), Shape<ListTraits<ptx::F16, 128, 8>>()},
-};
+const ThinKernels kThinF16D128 = MakeThinKernels<ptx::F16, 128>();
 
 }  // namespace tamis::cuda::sm90

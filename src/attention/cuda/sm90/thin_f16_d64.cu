@@ -2,14 +2,6 @@
 
 namespace tamis::cuda::sm90 {
 
-template <class Traits>
-constexpr Kernel Shape() {
-  return {Traits::kTileRows, Traits::kTileKeys, LaunchForward<Traits>};
-}
-
-const ThinKernels kThinF16D64 = {
-    {Shape<Traits<ptx::F16, 64, false, 4>>(), Shape<Traits<ptx::F16, 64, false, 8>>()},
-    {Shape<ListTraits<ptx::F16, 64, 4>>(), Shape<ListTraits<ptx::F16, 64, 8>>()},
-};
+const ThinKernels kThinF16D64 = MakeThinKernels<ptx::F16, 64>();
 
 }  // namespace tamis::cuda::sm90
