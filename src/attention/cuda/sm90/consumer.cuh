@@ -457,12 +457,19 @@ class Consumer {
     ptx::Wait(Barrier(kValueFull, values_.slot()), values_.phase());
   }
   __device__ void ReleaseKeys() {
-    Release(Barrier(kKeyEmpty, keys_.slot()));
+    ReleaseStage(Barrier(kKeyEmpty, keys_.slot()));
     keys_.Advance();
   }
   __device__ void ReleaseValues() {
-    Release(Barrier(kValueEmpty, values_.slot()));
+    ReleaseStage(Barrier(kValueEmpty, values_.slot()));
     values_.Advance();
+  }
+  __device__ void ReleaseStage(uint32_t barrier) const {
+    if constexpr (Traits::kLanesRelease) {
+      ptx::Arrive(barrier);
+    } else {
+      Release(barrier);
+    }
   }
   /// One arrival a warp: waiting for the products that read the stage has converged it.
   __device__ void Release(uint32_t barrier) const {

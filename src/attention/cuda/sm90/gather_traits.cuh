@@ -12,6 +12,9 @@ struct GatherTraits : ListTraits<Element, kHeadDim_> {
   using Lists = ListTraits<Element, kHeadDim_>;
   static constexpr bool kGathers = true;
   static constexpr uint32_t kStageArrivals = 32;  ///< each lane of the loader
+  /// What a lane reads and clears of a stage, and reads beside it, is then ordered against the
+  /// copies of the loader's lanes by an arrival of its own.
+  static constexpr bool kLanesRelease = true;
 
   // A lane that gathers holds the addresses of a swizzle period, the planner a row's windows and
   // columns.

@@ -15,19 +15,12 @@
 
 namespace tamis::cuda::sm90 {
 
-/// What a warp reads beside a stage, lane 0 reads, which will release the stage: its reads come
-/// before that by program order.
-template <typename T>
-__device__ inline T ReadByLeader(const T& shared) {
-  return __shfl_sync(0xffffffffu, (threadIdx.x & 31) == 0 ? shared : T{}, 0);
-}
-
 template <class Traits>
 struct GatherWalk : ListWalk<Traits> {
   /// K of the tile must have arrived.
   __device__ static bool MustMask(const SharedPlan<Traits>& plan, uint32_t key_slot,
                                   int32_t group) {
-    return (ReadByLeader(plan.lists.keys[key_slot].masked) >> group & 1) != 0;
+    return (plan.lists.keys[key_slot].masked >> group & 1) != 0;
   }
 
   /// Hides the keys after last_key of the thread's two rows and those that the warpgroup does not
@@ -41,23 +34,18 @@ struct GatherWalk : ListWalk<Traits> {
     const uint32_t thread = ptx::Fresh(threadIdx.x);
     const int32_t column = 2 * (static_cast<int32_t>(thread) & 3);
     int32_t last[2] = {last_key[0], last_key[1]};
-    const int32_t kind = ReadByLeader(keys.kind);
+    const int32_t kind = keys.kind;
     if (kind == TileKeys::kGathered) last[0] = last[1] = kGatheredKeys - 1;
     if (kind == TileKeys::kLimited) {
-      // Of the warp's 16 rows, a byte each; a thread's rows are 8 apart.
-      const uint8_t* warp_limits =
-          &plan.lists.limits[key_slot][group * kGroupRows + thread % kWarpgroup / 32 * 16];
-      const uint32_t row = thread % 32 / 4;
-      for (int r = 0; r < 2; ++r) {
-        const auto* words = reinterpret_cast<const uint32_t*>(warp_limits + 8 * r);
-        const uint32_t low = ReadByLeader(words[0]), high = ReadByLeader(words[1]);
-        last[r] = static_cast<int32_t>((row < 4 ? low : high) >> (8 * (row % 4)) & 0xff) - 1;
-      }
+      const uint8_t* limits =
+          &plan.lists.limits[key_slot]
+                            [group * kGroupRows + thread % kWarpgroup / 32 * 16 + thread % 32 / 4];
+      for (int r = 0; r < 2; ++r) last[r] = limits[8 * r] - 1;
     }
 #pragma unroll
     for (int w = 0; w < kKeyWords; ++w) {
-      const int32_t first = ReadByLeader(keys.first[w * 32 / kUnitKeys]) + w * 32 % kUnitKeys;
-      const uint32_t visited = ReadByLeader(keys.visited[group][w]);
+      const int32_t first = keys.first[w * 32 / kUnitKeys] + w * 32 % kUnitKeys;
+      const uint32_t visited = keys.visited[group][w];
       uint32_t open[2];  // from the thread's first column
 #pragma unroll
       for (int r = 0; r < 2; ++r) open[r] = (visited & BitsTo(last[r] - first)) >> column;

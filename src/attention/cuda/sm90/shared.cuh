@@ -23,8 +23,9 @@ struct SharedPlan {
   uint64_t query_full[Traits::kQueryStages];
   uint64_t key_full[Traits::kKeyStages];
   uint64_t value_full[Traits::kValueStages];
-  // Consumers to producer, one arrival a warp: nobody reads the stage any more. K and V have rings
-  // of their own because V is released one step later than the K beside it.
+  // Consumers to producer, one arrival a warp (K and V with kLanesRelease: a lane): nobody reads
+  // the stage any more. K and V have rings of their own because V is released one step later than
+  // the K beside it.
   uint64_t query_empty[Traits::kQueryStages];
   uint64_t key_empty[Traits::kKeyStages];
   uint64_t value_empty[Traits::kValueStages];
@@ -98,8 +99,9 @@ __device__ void InitBarriers(SharedPlan<Traits>& plan) {
   init(plan.key_full, Traits::kKeyStages, Traits::kStageArrivals);
   init(plan.value_full, Traits::kValueStages, Traits::kStageArrivals);
   init(plan.query_empty, Traits::kQueryStages, kConsumerWarps);
-  init(plan.key_empty, Traits::kKeyStages, kConsumerWarps);
-  init(plan.value_empty, Traits::kValueStages, kConsumerWarps);
+  constexpr uint32_t kReleases = kConsumerWarps * (Traits::kLanesRelease ? 32 : 1);
+  init(plan.key_empty, Traits::kKeyStages, kReleases);
+  init(plan.value_empty, Traits::kValueStages, kReleases);
   plan.lists.InitBarriers();
   plan.skip.InitBarriers();
   ptx::FenceBarrierInit();

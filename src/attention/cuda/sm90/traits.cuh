@@ -45,6 +45,8 @@ struct TileShape {
   static constexpr uint32_t kKeyBytes = kDimBlocks * kKeyBlockBytes;
 
   static constexpr uint32_t kStageArrivals = 1;  ///< that announce a stage of K or V
+  static constexpr bool kLanesRelease =
+      false;  ///< each lane gives a stage of K or V back, not a warp
 
   static constexpr int kScores = kTileKeys / 2;  ///< scores a thread holds
   static constexpr int kOutputs = kHeadDim / 2;  ///< outputs a thread holds
