@@ -97,7 +97,7 @@ Examples:
   tamis bench attention --length 4096 16384 --policy xattention streaming
   tamis bench attention --length 8192 --density 1 .5 .25 .1 --dtype bf16
   tamis bench attention --phase decode --length 32768
-  tamis bench attention --device cuda --length 16384 65536)");
+  tamis bench attention --device cuda --length 16384 65536 --density .25 .1)");
 }
 
 struct LengthResult {
@@ -206,10 +206,12 @@ Json ReadRatesJson(const std::vector<LengthResult>& results) {
   return rates;
 }
 
-std::string LimitText(const LengthResult& result, const BenchShape& shape, double peak) {
+std::string LimitText(const LengthResult& result, const BenchShape& shape, double peak,
+                      const BenchDevice& device) {
   const std::string limit = FormatNumber(Limit(result, shape, peak) / 1e9);
   return shape.phase == Phase::kDecode
-             ? fmt::format("memory read {} GB/s (median between the samples)", limit)
+             ? fmt::format("memory {} {} GB/s (median between the samples)", device.MemoryUse(),
+                           limit)
              : fmt::format("peak {} GFLOP/s", limit);
 }
 
@@ -260,7 +262,7 @@ int RunBenchAttention(const BenchAttentionOptions& options) {
     Print(
         fmt::format("{}: {}\n"
                     "causal {}, {}/{} heads of {}, {}, {} inputs, {}, median of {}\n\n",
-                    device->Summary(), LimitText(results[0], shape, peak), options.phase,
+                    device->Summary(), LimitText(results[0], shape, peak, *device), options.phase,
                     shape.q_heads, shape.kv_heads, shape.head_dim, Name(shape.dtype),
                     options.inputs, results[0].contenders[0].path, options.repeats));
     Print(Text(results, shape, peak, Terminal::Of(STDOUT_FILENO)));

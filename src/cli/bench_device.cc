@@ -41,6 +41,7 @@ class CpuBenchDevice : public BenchDevice {
     if (!memory_) memory_.emplace(pool_);
     return memory_->Sample();
   }
+  std::string_view MemoryUse() const override { return "read"; }
 
  private:
   ThreadPool& pool_;

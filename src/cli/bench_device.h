@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "cli/bench_inputs.h"
@@ -35,6 +36,8 @@ class BenchDevice {
   virtual double PeakFlops(DType dtype) = 0;
   /// Bytes per second that decode may hope for, now.
   virtual double MemoryRate() = 0;
+  /// What MemoryRate does with memory: "read" or "copied".
+  virtual std::string_view MemoryUse() const = 0;
 };
 
 /// Throws Error where this build or this machine lacks the device. `pool` also makes the inputs.

@@ -12,48 +12,72 @@ namespace {
 using cuda::CheckCuda;
 using cuda::DeviceBuffer;
 
-/// A dense call on copies of host tensors.
-struct DenseCall {
-  explicit DenseCall(const AttentionArguments& host)
-      : q(Copy(host.q.data, host, host.q_heads, host.query_tokens)),
-        k(Copy(host.k.data, host, host.kv_heads, host.key_tokens)),
-        v(Copy(host.v.data, host, host.kv_heads, host.key_tokens)),
-        o(Bytes(host, host.q_heads, host.query_tokens)) {
-    arguments = host;
-    arguments.q.data = q->data();
-    arguments.k.data = k->data();
-    arguments.v.data = v->data();
-    arguments.o.data = o.data();
-    context.device = Device::kCuda;
-    plan = PlanAttention(arguments, nullptr, {}, context);
-    workspace = std::make_unique<DeviceBuffer>(plan.workspace_bytes);
-  }
-  void Run() const { RunAttention(plan, arguments, nullptr, {}, workspace->data(), context); }
+DeviceBuffer Copy(const void* host, size_t bytes) {
+  DeviceBuffer buffer(bytes);
+  CheckCuda(cudaMemcpy(buffer.data(), host, bytes, cudaMemcpyHostToDevice), "copying to the GPU");
+  return buffer;
+}
 
+/// Tensors of a host call, copied: O is the device's own.
+struct DeviceTensors {
+  explicit DeviceTensors(const AttentionArguments& host)
+      : q(Copy(host.q.data, Bytes(host, host.q_heads, host.query_tokens))),
+        k(Copy(host.k.data, Bytes(host, host.kv_heads, host.key_tokens))),
+        v(Copy(host.v.data, Bytes(host, host.kv_heads, host.key_tokens))),
+        o(Bytes(host, host.q_heads, host.query_tokens)),
+        arguments(host) {
+    arguments.q.data = q.data();
+    arguments.k.data = k.data();
+    arguments.v.data = v.data();
+    arguments.o.data = o.data();
+  }
+
+  DeviceBuffer q, k, v, o;
   AttentionArguments arguments;
-  ExecutionContext context;
-  AttentionPlan plan;
 
  private:
   static size_t Bytes(const AttentionArguments& a, int32_t heads, int32_t rows) {
     return SizeOf(a.dtype) * static_cast<size_t>(heads) * static_cast<size_t>(rows) *
            static_cast<size_t>(a.head_dim);
   }
-  static std::unique_ptr<DeviceBuffer> Copy(const void* data, const AttentionArguments& a,
-                                            int32_t heads, int32_t rows) {
-    const size_t bytes = Bytes(a, heads, rows);
-    auto buffer = std::make_unique<DeviceBuffer>(bytes);
-    CheckCuda(cudaMemcpy(buffer->data(), data, bytes, cudaMemcpyHostToDevice),
-              "copying to the GPU");
-    return buffer;
-  }
-
-  std::unique_ptr<DeviceBuffer> q, k, v;
-  DeviceBuffer o;
-  std::unique_ptr<DeviceBuffer> workspace;
 };
 
-void Wait() { CheckCuda(cudaDeviceSynchronize(), "running attention"); }
+/// Bitmap and counts of an index, copied.
+struct DeviceIndex {
+  explicit DeviceIndex(const TileIndex& host)
+      : bitmap(Copy(host.bitmap, sizeof(uint32_t) * static_cast<size_t>(host.shape.rows() *
+                                                                        host.shape.row_words()))),
+        counts(Copy(host.counts, sizeof(int32_t) * static_cast<size_t>(host.shape.rows()))),
+        view{.shape = host.shape,
+             .bitmap = static_cast<const uint32_t*>(bitmap.data()),
+             .counts = static_cast<const int32_t*>(counts.data())} {}
+
+  DeviceBuffer bitmap, counts;
+  TileIndex view;
+};
+
+/// A call on `tensors`; `index` may be null.
+Contender DeviceContender(std::string label, const AttentionCounts& counts,
+                          const std::shared_ptr<DeviceTensors>& tensors,
+                          const std::shared_ptr<DeviceIndex>& index) {
+  ExecutionContext context;
+  context.device = Device::kCuda;
+  const AttentionPlan plan = PlanAttention(
+      tensors->arguments, index == nullptr ? nullptr : &index->view.shape, {}, context);
+  const auto workspace = std::make_shared<DeviceBuffer>(plan.workspace_bytes);
+  Contender contender;
+  contender.label = std::move(label);
+  contender.counts = counts;
+  contender.path = plan.path;
+  contender.call = [=] {
+    RunAttention(plan, tensors->arguments, index == nullptr ? nullptr : &index->view, {},
+                 workspace->data(), context);
+  };
+  contender.wait = [] { CheckCuda(cudaDeviceSynchronize(), "running attention"); };
+  contender.call();
+  contender.wait();
+  return contender;
+}
 
 class CudaBenchDevice : public BenchDevice {
  public:
@@ -62,26 +86,22 @@ class CudaBenchDevice : public BenchDevice {
 
   void RequireSupported(const BenchRivals& rivals) const override {
     Require(rivals.policies.empty(),
-            "--device cuda runs dense attention only yet, not policy {}; leave --policy out or use "
-            "cpu",
+            "--device cuda runs dense attention and random blocks, not policy {} yet; leave "
+            "--policy out or use cpu",
             rivals.policies.empty() ? "" : rivals.policies[0].label);
-    Require(rivals.densities.empty(),
-            "--device cuda runs dense attention only yet, not random blocks; leave --density out "
-            "or use cpu");
   }
 
-  std::vector<Contender> Contenders(const BenchTensors& tensors, const BenchRivals&) override {
-    const auto call = std::make_shared<DenseCall>(tensors.arguments());
-    Contender dense;
-    dense.label = "dense";
-    dense.call = [call] { call->Run(); };
-    dense.wait = Wait;
-    dense.counts = DenseCounts(call->arguments);
-    dense.path = call->plan.path;
-    dense.call();
-    dense.wait();
+  std::vector<Contender> Contenders(const BenchTensors& tensors,
+                                    const BenchRivals& rivals) override {
+    const AttentionArguments host = tensors.arguments();
+    const auto copies = std::make_shared<DeviceTensors>(host);
     std::vector<Contender> contenders;
-    contenders.push_back(std::move(dense));
+    contenders.push_back(DeviceContender("dense", DenseCounts(host), copies, nullptr));
+    for (const double density : rivals.densities) {
+      const RandomLists lists(density, host);
+      contenders.push_back(DeviceContender(lists.label, lists.counts, copies,
+                                           std::make_shared<DeviceIndex>(lists.index.view())));
+    }
     return contenders;
   }
 
@@ -110,6 +130,7 @@ class CudaBenchDevice : public BenchDevice {
     cudaEventDestroy(end);
     return 2.0 * kBytes * kCopies / (milliseconds * 1e-3);
   }
+  std::string_view MemoryUse() const override { return "copied"; }
 
  private:
   static std::string Name() {

@@ -8,7 +8,6 @@
 #include <numeric>
 #include <random>
 
-#include "attention/tile_index_storage.h"
 #include "base/aligned_buffer.h"
 #include "report/compare_report.h"
 
@@ -25,43 +24,6 @@ double SecondsOf(const Contender& contender, int64_t calls) {
   if (contender.wait) contender.wait();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   return seconds.count() / static_cast<double>(calls);
-}
-
-AttentionCounts Sum(const std::vector<AttentionCounts>& counts) {
-  AttentionCounts sum;
-  for (const AttentionCounts& count : counts) sum += count;
-  return sum;
-}
-
-/// The random lists of one call.
-TileIndexStorage RandomLists(double density, const AttentionArguments& arguments) {
-  TileIndexShape shape;
-  shape.q_heads = arguments.q_heads;
-  shape.query_block = shape.key_block = kBlock;
-  shape.max_query_tokens = arguments.query_tokens;
-  shape.max_key_tokens = arguments.key_tokens;
-  TileIndexStorage index(shape);
-  std::mt19937_64 random(1);
-  const int32_t first_position = arguments.key_tokens - arguments.query_tokens;
-  for (int32_t head = 0; head < shape.q_heads; ++head) {
-    for (int32_t block = 0; block < shape.query_blocks(); ++block) {
-      const int32_t last_query =
-          std::min((block + 1) * kBlock, arguments.query_tokens) - 1 + first_position;
-      const int32_t diagonal = last_query / kBlock;
-      const int64_t row = shape.Row(0, head, block);
-      // A shuffle's first places; modulo keeps it the same with every standard library.
-      std::vector<int32_t> earlier(static_cast<size_t>(diagonal));
-      std::iota(earlier.begin(), earlier.end(), 0);
-      const auto wanted = static_cast<int32_t>(std::lround(density * (diagonal + 1)));
-      index.SetBlock(row, diagonal);
-      for (int32_t i = 0; i + 1 < std::min(wanted, diagonal + 1); ++i) {
-        const auto other = i + static_cast<int32_t>(random() % static_cast<uint64_t>(diagonal - i));
-        std::swap(earlier[i], earlier[other]);
-        index.SetBlock(row, earlier[i]);
-      }
-    }
-  }
-  return index;
 }
 
 }  // namespace
@@ -88,22 +50,56 @@ Contender PolicyContender(const NamedPolicy& policy, const AttentionArguments& a
   return contender;
 }
 
+RandomLists::RandomLists(double density, const AttentionArguments& arguments)
+    : label(fmt::format("random blocks {}", density)), counts(DenseCounts(arguments)) {
+  TileIndexShape shape;
+  shape.q_heads = arguments.q_heads;
+  shape.query_block = shape.key_block = kBlock;
+  shape.max_query_tokens = arguments.query_tokens;
+  shape.max_key_tokens = arguments.key_tokens;
+  index.Reset(shape);
+  counts.visited_pairs = 0;
+  std::mt19937_64 random(1);
+  const int32_t first_position = arguments.key_tokens - arguments.query_tokens;
+  for (int32_t head = 0; head < shape.q_heads; ++head) {
+    for (int32_t block = 0; block < shape.query_blocks(); ++block) {
+      const int32_t first = block * kBlock + first_position;
+      const int32_t end = std::min(first + kBlock, arguments.key_tokens);
+      const int32_t diagonal = (end - 1) / kBlock;
+      const int64_t row = shape.Row(0, head, block);
+      const auto visit = [&](int32_t key_block) {
+        index.SetBlock(row, key_block);
+        for (int32_t query = first; query < end; ++query) {
+          counts.visited_pairs += std::clamp(query + 1 - key_block * kBlock, 0, kBlock);
+        }
+      };
+      // A shuffle's first places; modulo keeps it the same with every standard library.
+      std::vector<int32_t> earlier(static_cast<size_t>(diagonal));
+      std::iota(earlier.begin(), earlier.end(), 0);
+      const auto wanted = static_cast<int32_t>(std::lround(density * (diagonal + 1)));
+      visit(diagonal);
+      for (int32_t i = 0; i + 1 < std::min(wanted, diagonal + 1); ++i) {
+        const auto other = i + static_cast<int32_t>(random() % static_cast<uint64_t>(diagonal - i));
+        std::swap(earlier[i], earlier[other]);
+        visit(earlier[i]);
+      }
+    }
+  }
+  counts.kept_pairs = counts.visited_pairs;
+}
+
 Contender BlockListContender(double density, const AttentionArguments& arguments,
                              const ExecutionContext& context) {
-  const auto index = std::make_shared<TileIndexStorage>(RandomLists(density, arguments));
+  const auto lists = std::make_shared<RandomLists>(density, arguments);
+  const TileIndexShape& shape = lists->index.shape();
+  const AttentionPlan plan = PlanAttention(arguments, &shape, {}, context);
   Contender contender;
-  contender.label = fmt::format("random blocks {}", density);
-  std::vector<AttentionCounts> counts(static_cast<size_t>(arguments.q_heads));
-  AttentionArguments counted = arguments;
-  counted.counts = counts.data();
-  const TileIndex view = index->view();
-  contender.path = Attend(counted, &view, {}, context).path;
-  contender.counts = Sum(counts);
-
-  const AttentionPlan plan = PlanAttention(arguments, &view.shape, {}, context);
+  contender.label = lists->label;
+  contender.counts = lists->counts;
+  contender.path = plan.path;
   const auto workspace = std::make_shared<AlignedBuffer>(plan.workspace_bytes);
-  contender.call = [index, workspace, plan, arguments, context] {
-    const TileIndex blocks = index->view();
+  contender.call = [lists, workspace, plan, arguments, context] {
+    const TileIndex blocks = lists->index.view();
     RunAttention(plan, arguments, &blocks, {}, workspace->data(), context);
   };
   contender.call();

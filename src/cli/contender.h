@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "attention/tile_index_storage.h"
 #include "report/compare.h"
 #include "tamis/attention.h"
 
@@ -30,6 +31,15 @@ Contender PolicyContender(const NamedPolicy& policy, const AttentionArguments& a
 
 /// Random block lists: of the blocks each block of queries may see, the share `density`, its own
 /// diagonal block always. The same lists for a shape everywhere.
+struct RandomLists {
+  RandomLists(double density, const AttentionArguments& arguments);
+  std::string label;
+  TileIndexStorage index;
+  /// Of one call, all heads together.
+  AttentionCounts counts;
+};
+
+/// Random lists on the CPU.
 Contender BlockListContender(double density, const AttentionArguments& arguments,
                              const ExecutionContext& context);
 

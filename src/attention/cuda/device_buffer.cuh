@@ -6,18 +6,20 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "attention/cuda/error.cuh"
 
 namespace tamis::cuda {
 
-/// For benches and tests; the executor itself never allocates. Never null, whatever the size.
+/// For benches and tests; the executor itself never allocates. Null only when moved from.
 class DeviceBuffer {
  public:
   explicit DeviceBuffer(size_t bytes) {
     CheckCuda(cudaMalloc(&data_, std::max<size_t>(bytes, 1)), "allocating GPU memory");
   }
   ~DeviceBuffer() { cudaFree(data_); }
+  DeviceBuffer(DeviceBuffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
   DeviceBuffer(const DeviceBuffer&) = delete;
   DeviceBuffer& operator=(const DeviceBuffer&) = delete;
   void* data() const { return data_; }
