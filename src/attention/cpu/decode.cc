@@ -25,10 +25,6 @@ struct Unit {
   size_t offset;  ///< of its storage
 };
 
-int32_t SplitsOf(int64_t steps) {
-  return static_cast<int32_t>((steps + kSplitSteps - 1) / kSplitSteps);
-}
-
 class Decode {
  public:
   Decode(const Call& call, Carver& carver, int32_t workers) : call_(call), shape_(call) {

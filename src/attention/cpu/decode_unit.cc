@@ -11,8 +11,6 @@ constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 /// Rows of a unit where the group has fewer: more share each key that is read.
 constexpr int32_t kUnitRows = 16;
 
-int64_t SplitsOf(int64_t steps) { return (steps + kSplitSteps - 1) / kSplitSteps; }
-
 /// Bits of the scores in [begin, end) that are kept.
 RowMask KeptBits(const float* s, const ColumnRange& columns) {
   RowMask mask = {};
@@ -20,6 +18,26 @@ RowMask KeptBits(const float* s, const ColumnRange& columns) {
     if (s[c] > kMinusInfinity) mask.bits[c / 64] |= uint64_t{1} << (c % 64);
   }
   return mask;
+}
+
+/// Calls work(first key, number of keys) for every run of keys in columns[0..] of the block steps
+/// [first, last): runs go on from one step to the next, since hardware fetches ahead within them.
+template <typename Work>
+void ForRuns(const ColumnRange* columns, int32_t first, int32_t last, const Work& work) {
+  int32_t begin = 0, end = 0;
+  const auto flush = [&] {
+    if (begin < end) work(begin, end - begin);
+  };
+  for (int32_t s = first; s < last; ++s) {
+    const ColumnRange& step = columns[s - first];
+    if (step.begin >= step.end) continue;
+    if (s * kStepKeys + step.begin != end) {
+      flush();
+      begin = s * kStepKeys + step.begin;
+    }
+    end = s * kStepKeys + step.end;
+  }
+  flush();
 }
 
 }  // namespace
@@ -48,7 +66,7 @@ DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver) {
   scores = shape.scores_first ? nullptr
                               : carver.Take<float>(int64_t{shape.rows} * kSplitSteps * kStepKeys);
   q = carver.Take<char>(int64_t{shape.rows} * kMaxHeadDim * shape.element_bytes);
-  masks = carver.Take<RowMask>(shape.rows);
+  masks = carver.Take<RowMask>(int64_t{kSplitSteps} * shape.rows);
   spans = carver.Take<Span>(shape.rows);
   running_max = carver.Take<float>(shape.rows);
   bias = carver.Take<float>(kStepKeys);
@@ -109,15 +127,21 @@ void DecodeUnit::Score(int32_t split) {
   LoadRows();
   float* split_max = storage_.split_max + int64_t{split} * rows_;
   std::fill_n(split_max, rows_, kMinusInfinity);
-  const int32_t last = std::min(steps_, (split + 1) * kSplitSteps);
-  for (int32_t s = split * kSplitSteps; s < last; ++s) {
-    std::fill_n(TileMax(s, 0), rows_ * shape_.step_tiles, kMinusInfinity);
-    storage_.visible[s] = {kStepKeys, 0};
-    ScoreStep(s);
-    for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
-      const float* maxima = TileMax(s, tile);
-      for (int32_t r = 0; r < rows_; ++r) split_max[r] = std::max(split_max[r], maxima[r]);
-    }
+  const int32_t first = split * kSplitSteps;
+  const int32_t last = std::min(steps_, first + kSplitSteps);
+  const int32_t blocks_end = std::clamp(block_steps_, first, last);
+  std::fill_n(TileMax(first, 0), (last - first) * rows_ * shape_.step_tiles, kMinusInfinity);
+  for (int32_t s = first; s < blocks_end; ++s) FindMasks(s);
+  ForRuns(storage_.visible + first, first, blocks_end,
+          [&](int32_t key, int32_t count) { ScoreKeys(key, count, 0, rows_, KeyScores(0, key)); });
+  for (int32_t s = first; s < blocks_end; ++s) {
+    const StepKeys step = BlockStep(s);
+    for (int32_t r = 0; r < rows_; ++r) FinishScores(step, s, r);
+  }
+  for (int32_t s = blocks_end; s < last; ++s) ScoreGathered(s);
+  for (int32_t i = 0; i < (last - first) * shape_.step_tiles; ++i) {
+    const float* maxima = TileMax(first, i);
+    for (int32_t r = 0; r < rows_; ++r) split_max[r] = std::max(split_max[r], maxima[r]);
   }
 }
 
@@ -126,71 +150,64 @@ StepKeys DecodeUnit::BlockStep(int32_t s) const {
   return {.first = first, .count = std::min(kStepKeys, sequence_.keys() - first)};
 }
 
-/// Scores of one step: the union of what the rows see is computed for all of them.
-void DecodeUnit::ScoreStep(int32_t s) {
-  const bool gathered = s >= block_steps_;
+/// What each row sees of a block step, and what some row sees.
+void DecodeUnit::FindMasks(int32_t s) {
+  StepKeys step = BlockStep(s);
+  RowMask together = {};
+  for (int32_t r = 0; r < rows_; ++r) {
+    step.visited = IndexRow(call_.index, b_, Head(r), Query(r), sequence_.keys()).Visited(s);
+    Mask(s, r) = visibility_.Bits(scratch_.spans[r], step, Query(r), Head(r));
+    together = together | Mask(s, r);
+  }
+  storage_.visible[s] =
+      Any(together) ? ColumnRange{FirstBit(together), EndBit(together)} : ColumnRange{kStepKeys, 0};
+}
+
+/// A step of gathered columns: rows that share them are computed together.
+void DecodeUnit::ScoreGathered(int32_t s) {
   ColumnRange& visible = storage_.visible[s];
+  visible = {kStepKeys, 0};
   for (int32_t first = 0, last = 0; first < rows_; first = last) {
-    last = gathered ? first + RowsAlike(first) : rows_;
-    StepKeys step = gathered ? StepKeys{.gathered = scratch_.columns} : BlockStep(s);
-    if (gathered) step.count = GatherColumns(first, s, scratch_.columns);
+    last = first + RowsAlike(first);
+    StepKeys step{.gathered = scratch_.columns};
+    step.count = GatherColumns(first, s, scratch_.columns);
+    step.visited = BitRange(0, step.count);
     RowMask together = {};
     for (int32_t r = first; r < last; ++r) {
-      step.visited =
-          gathered ? BitRange(0, step.count)
-                   : IndexRow(call_.index, b_, Head(r), Query(r), sequence_.keys()).Visited(s);
-      scratch_.masks[r] = visibility_.Bits(scratch_.spans[r], step, Query(r), Head(r));
-      together = together | scratch_.masks[r];
+      Mask(s, r) = visibility_.Bits(scratch_.spans[r], step, Query(r), Head(r));
+      together = together | Mask(s, r);
     }
     if (Any(together)) {
       const ColumnRange columns{FirstBit(together), EndBit(together)};
       visible = {std::min(visible.begin, columns.begin), std::max(visible.end, columns.end)};
-      step.visited = together;
-      ScoreKeys(step, s, first, last);
+      for (int32_t c = columns.begin; c < columns.end; ++c) {
+        ScoreKeys(step.gathered[c], 1, first, last - first, Scores(first, s) + c);
+      }
     }
     for (int32_t r = first; r < last; ++r) FinishScores(step, s, r);
   }
 }
 
-/// Products of rows [first_row, last_row) with the keys from the first to the last bit of
-/// step.visited.
-void DecodeUnit::ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, int32_t last_row) {
+/// Products of `rows` rows from `first_row` on with `count` keys from `key` on. `scores`: of the
+/// first row and key.
+void DecodeUnit::ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_t rows,
+                           float* scores) {
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
   RowsArguments run{.dtype = a.kv_dtype, .stride = k.stride.row * element, .dim = a.head_dim};
-  const int32_t end = EndBit(step.visited);
-  for (int32_t c = FirstBit(step.visited); c < end; c += run.count) {
-    run.count = step.gathered != nullptr ? 1 : std::min(end - c, RunLength(a, step.Key(c)));
+  for (int32_t done = 0; done < count; done += run.count) {
+    run.count = std::min(count - done, RunLength(a, key + done));
     run.rows = static_cast<const char*>(k.data) +
-               sequence_.KeyOffset(k.stride, step.Key(c), kv_head_) * element;
-    run.next = RowsAfter(s, step.Key(c) + run.count);
-    if (ReadsInOrder() && !shape_.scores_first) {  // weighed next
-      const int32_t split_begin = s / kSplitSteps * kSplitSteps * kStepKeys;
-      run.then = static_cast<const char*>(a.v.data) +
-                 sequence_.KeyOffset(a.v.stride, split_begin, kv_head_) * element;
-      run.then_stride = a.v.stride.row * element;
-    }
-    call_.kernels.decode_scores(run, scratch_.q + first_row * QueryBytes(), last_row - first_row,
-                                Scores(first_row, s) + c, stride_);
+               sequence_.KeyOffset(k.stride, key + done, kv_head_) * element;
+    call_.kernels.decode_scores(run, scratch_.q + first_row * QueryBytes(), rows, scores + done,
+                                stride_);
   }
-}
-
-bool DecodeUnit::ReadsInOrder() const {
-  return call_.index == nullptr && call_.arguments.paged.page_size == 0;
-}
-
-/// Rows that lie in order from key `key` of step s on and that this thread will read next, as far
-/// as that is known: another may take the next split.
-int32_t DecodeUnit::RowsAfter(int32_t s, int32_t key) const {
-  if (!ReadsInOrder()) return 0;
-  const int32_t split_end = (s / kSplitSteps + 1) * kSplitSteps * kStepKeys;
-  return std::min(split_end, sequence_.keys()) - key;
 }
 
 /// Mask, rules and maxima of one row and step.
 void DecodeUnit::FinishScores(const StepKeys& step, int32_t s, int32_t row) {
-  const RowMask mask = scratch_.masks[row];
+  const RowMask mask = Mask(s, row);
   if (!Any(mask)) return;
   float* scores = Scores(row, s);
   if (call_.adjusts_scores) AdjustScores(step, s, row);
@@ -222,7 +239,7 @@ void DecodeUnit::AdjustScores(const StepKeys& step, int32_t s, int32_t row) {
 }
 
 void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile) {
-  const RowMask visible = scratch_.masks[row] & BitRange(tile.begin, tile.end);
+  const RowMask visible = Mask(s, row) & BitRange(tile.begin, tile.end);
   float* scores = Scores(row, s);
   const RowMask kept =
       thinner_.Thin(scores, step, tile.begin, tile.end, visible, thinner_.Dense(step, Query(row)));
@@ -244,13 +261,21 @@ void DecodeUnit::Weigh(int32_t split) {
   float* outputs = storage_.outputs + int64_t{split} * rows_ * kMaxHeadDim;
   std::fill_n(sums, rows_, 0.0f);
   std::fill_n(outputs, int64_t{rows_} * kMaxHeadDim, 0.0f);
-  const int32_t last = std::min(steps_, (split + 1) * kSplitSteps);
-  for (int32_t s = split * kSplitSteps; s < last; ++s) {
-    if (storage_.visible[s].begin < storage_.visible[s].end) WeighStep(s, base_max, sums, outputs);
-  }
+  const int32_t first = split * kSplitSteps;
+  const int32_t last = std::min(steps_, first + kSplitSteps);
+  const int32_t blocks_end = std::clamp(block_steps_, first, last);
+  ColumnRange columns[kSplitSteps];
+  for (int32_t s = first; s < last; ++s) columns[s - first] = WeighStep(s, base_max, sums);
+  ForRuns(columns, first, blocks_end, [&](int32_t key, int32_t count) {
+    AddValues(key, count, 0, rows_, KeyScores(0, key), outputs);
+  });
+  for (int32_t s = blocks_end; s < last; ++s) AddGathered(s, columns[s - first], outputs);
 }
 
-void DecodeUnit::WeighStep(int32_t s, const float* base_max, float* sums, float* outputs) {
+/// Weights of one step; returns the columns that some row weighs.
+ColumnRange DecodeUnit::WeighStep(int32_t s, const float* base_max, float* sums) {
+  const ColumnRange& visible = storage_.visible[s];
+  if (visible.begin >= visible.end) return {0, 0};
   ColumnRange stays{kStepKeys, 0};
   for (int32_t query = 0; query < rows_ / group_; ++query) {
     bool dropped[kStepKeys / 64];
@@ -268,9 +293,7 @@ void DecodeUnit::WeighStep(int32_t s, const float* base_max, float* sums, float*
       stays = {std::min(stays.begin, columns.begin), std::max(stays.end, columns.end)};
     }
   }
-  const ColumnRange& visible = storage_.visible[s];
-  const ColumnRange columns{std::max(stays.begin, visible.begin), std::min(stays.end, visible.end)};
-  if (columns.begin < columns.end) AddValues(s, columns, outputs);
+  return {std::max(stays.begin, visible.begin), std::min(stays.end, visible.end)};
 }
 
 /// Weights of the tiles of one row that stay, in one pass whatever their width; zeros elsewhere.
@@ -324,32 +347,37 @@ void DecodeUnit::RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row)
   WriteExecuted(call_, step, b_, Head(row), Query(row), KeptBits(Scores(row, s), tile));
 }
 
-void DecodeUnit::AddValues(int32_t s, const ColumnRange& columns, float* outputs) {
-  const AttentionArguments& a = call_.arguments;
-  const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
-  const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
-  const bool gathered = s >= block_steps_;
-  RowsArguments run{.dtype = a.kv_dtype, .stride = v.stride.row * element, .dim = a.dim_v()};
+void DecodeUnit::AddGathered(int32_t s, const ColumnRange& columns, float* outputs) {
+  if (columns.begin >= columns.end) return;
   for (int32_t first = 0, last = 0; first < rows_; first = last) {
-    last = gathered ? first + RowsAlike(first) : rows_;
-    StepKeys step = gathered ? StepKeys{.gathered = scratch_.columns} : BlockStep(s);
-    if (gathered) step.count = GatherColumns(first, s, scratch_.columns);
-    const int32_t end = std::min(columns.end, step.count);
-    for (int32_t c = columns.begin; c < end; c += run.count) {
-      // Kernels may weigh keys two by two: always the same two, however rows are cut into runs.
-      const bool alone = gathered || c % 2 != 0;
-      run.count = alone ? 1 : std::min(end - c, RunLength(a, step.Key(c)));
-      run.rows = static_cast<const char*>(v.data) +
-                 sequence_.KeyOffset(v.stride, step.Key(c), kv_head_) * element;
-      run.next = RowsAfter(s, step.Key(c) + run.count);
-      call_.kernels.decode_values(run, Scores(first, s) + c, stride_, last - first,
-                                  outputs + int64_t{first} * kMaxHeadDim);
+    last = first + RowsAlike(first);
+    const int32_t count = GatherColumns(first, s, scratch_.columns);
+    for (int32_t c = columns.begin; c < std::min(columns.end, count); ++c) {
+      AddValues(scratch_.columns[c], 1, first, last - first, Scores(first, s) + c, outputs);
     }
   }
 }
 
+/// Values of `count` keys from `key` on. `weights`: of the first row and key.
+void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows,
+                           const float* weights, float* outputs) {
+  const AttentionArguments& a = call_.arguments;
+  const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
+  const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
+  RowsArguments run{.dtype = a.kv_dtype, .stride = v.stride.row * element, .dim = a.dim_v()};
+  for (int32_t done = 0; done < count; done += run.count) {
+    // Kernels may weigh keys two by two: always the same two, however rows are cut into runs.
+    const bool alone = (key + done) % 2 != 0;
+    run.count = alone ? 1 : std::min(count - done, RunLength(a, key + done));
+    run.rows = static_cast<const char*>(v.data) +
+               sequence_.KeyOffset(v.stride, key + done, kv_head_) * element;
+    call_.kernels.decode_values(run, weights + done, stride_, rows,
+                                outputs + int64_t{first_row} * kMaxHeadDim);
+  }
+}
+
 void DecodeUnit::Merge() {
-  const auto splits = static_cast<int32_t>(SplitsOf(steps_));
+  const int32_t splits = SplitsOf(steps_);
   const int32_t dim = call_.arguments.dim_v();
   for (int32_t r = 0; r < rows_; ++r) {
     float max = kMinusInfinity;

@@ -14,6 +14,9 @@ namespace tamis::cpu {
 
 /// Steps of one split: 2048 keys. Fixed, so that results do not depend on the number of threads.
 inline constexpr int32_t kSplitSteps = 16;
+inline int32_t SplitsOf(int64_t steps) {
+  return static_cast<int32_t>((steps + kSplitSteps - 1) / kSplitSteps);
+}
 
 /// Shapes of decode units of one call.
 struct DecodeShape {
@@ -44,7 +47,7 @@ struct DecodeScratch {
   DecodeScratch(const DecodeShape& shape, Carver& carver);
   float* scores;       // [rows][kSplitSteps * kStepKeys] where they do not come first
   char* q;             // [rows][kMaxHeadDim] elements of the kernels
-  RowMask* masks;      // [rows]
+  RowMask* masks;      // [kSplitSteps][rows]
   Span* spans;         // [rows]
   float* running_max;  // [rows]
   float* bias;         // [kStepKeys]
@@ -73,8 +76,10 @@ class DecodeUnit {
  private:
   int32_t Query(int32_t row) const { return first_query_ + row / group_; }
   int32_t Head(int32_t row) const { return kv_head_ * group_ + row % group_; }
-  float* Scores(int32_t row, int32_t s) const {
-    return scores_ + row * stride_ + (int64_t{s} - first_step_) * kStepKeys;
+  /// Of a row, from a step's first column, or a key, on.
+  float* Scores(int32_t row, int32_t s) const { return KeyScores(row, int64_t{s} * kStepKeys); }
+  float* KeyScores(int32_t row, int64_t key) const {
+    return scores_ + row * stride_ + (key - int64_t{first_step_} * kStepKeys);
   }
   float* TileMax(int32_t s, int32_t tile) const {
     return storage_.tile_max + (int64_t{s} * shape_.step_tiles + tile) * rows_;
@@ -83,22 +88,26 @@ class DecodeUnit {
   ColumnRange TileColumns(int32_t tile) const {
     return {tile * shape_.tile_columns, (tile + 1) * shape_.tile_columns};
   }
+  /// Visible bits of a row in a step of the split at hand.
+  RowMask& Mask(int32_t s, int32_t row) const {
+    return scratch_.masks[s % kSplitSteps * rows_ + row];
+  }
   void LoadRows();
-  void ScoreStep(int32_t s);
+  void FindMasks(int32_t s);
+  void ScoreGathered(int32_t s);
+  void ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_t rows, float* scores);
   StepKeys BlockStep(int32_t s) const;
-  void ScoreKeys(const StepKeys& step, int32_t s, int32_t first_row, int32_t last_row);
-  /// Whether all keys are read, as they lie in memory.
-  bool ReadsInOrder() const;
-  int32_t RowsAfter(int32_t s, int32_t key) const;
   void FinishScores(const StepKeys& step, int32_t s, int32_t row);
   void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);
   void AdjustScores(const StepKeys& step, int32_t s, int32_t row);
-  void WeighStep(int32_t s, const float* base_max, float* sums, float* outputs);
+  ColumnRange WeighStep(int32_t s, const float* base_max, float* sums);
   ColumnRange WeighRow(int32_t s, int32_t row, const bool* dropped, float base, float* sum);
   bool Skips(const float* maxima, int32_t query) const;
   void DropQuery(int32_t s, int32_t tile, int32_t query);
   void RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row);
-  void AddValues(int32_t s, const ColumnRange& columns, float* outputs);
+  void AddGathered(int32_t s, const ColumnRange& columns, float* outputs);
+  void AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows, const float* weights,
+                 float* outputs);
   int32_t GatherColumns(int32_t row, int32_t s, int32_t* keys) const;
   int32_t RowsAlike(int32_t row) const;
 

@@ -100,10 +100,7 @@ struct RowsArguments {
   int64_t stride;  ///< bytes
   int32_t count;
   int32_t dim;
-  /// What the next calls read: rows after these, at the same stride, and then those from `then` on.
-  int32_t next = 0;
-  const void* then = nullptr;
-  int64_t then_stride = 0;  ///< bytes
+  int32_t next = 0;  ///< rows after these that are read next, at the same stride
 };
 
 struct Kernels {
@@ -141,7 +138,7 @@ struct Kernels {
                         int64_t s_stride);
   /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 16) scores; returns their sum.
   float (*decode_exponentials)(float* s, int32_t count, float factor, float base);
-  /// o[row] += p[row] . v, for at most kStepKeys keys; o is [rows][kMaxHeadDim].
+  /// o[row] += p[row] . v, for any number of keys; o is [rows][kMaxHeadDim].
   void (*decode_values)(const RowsArguments& v, const float* p, int64_t p_stride, int32_t rows,
                         float* o);
 
