@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numbers>
 #include <numeric>
 
 #include "attention/cuda/error.cuh"
@@ -17,7 +18,6 @@
 namespace tamis::cuda {
 namespace {
 
-constexpr double kLog2E = 1.44269504088896341;
 /// Rows that one copy of a list brings, and one store of O takes: a warpgroup's, a warp's.
 constexpr int32_t kListBoxRows = 64;
 constexpr int32_t kStoreBoxRows = 16;
@@ -50,10 +50,10 @@ sm90::ScoreParams ScoreParamsOf(const AttentionArguments& a, double scale) {
   scores.bias_head_stride = a.bias.head_stride;
   scores.bias_query_stride = a.bias.query_stride;
   scores.sink_logits = a.sink_logits;
-  scores.bias_scale = scores.softmax_scale = static_cast<float>(scale * kLog2E);
+  scores.bias_scale = scores.softmax_scale = static_cast<float>(scale * std::numbers::log2e);
   if (a.softcap > 0.0f) {
-    scores.softcap_log2 = static_cast<float>(a.softcap * kLog2E);
-    scores.softcap_scale = static_cast<float>(2.0 * scale / a.softcap * kLog2E);
+    scores.softcap_log2 = static_cast<float>(a.softcap * std::numbers::log2e);
+    scores.softcap_scale = static_cast<float>(2.0 * scale / a.softcap * std::numbers::log2e);
     scores.bias_scale = scores.softmax_scale = 1.0f;
   }
   if (a.bias.data != nullptr) scores.softmax_scale = 1.0f;
@@ -250,7 +250,7 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
   params.value_dim = a.dim_v();
   params.causality = a.mask.causality;
   params.causal_block = a.mask.causal_block;
-  params.scale_log2 = static_cast<float>(scale * kLog2E);
+  params.scale_log2 = static_cast<float>(scale * std::numbers::log2e);
   params.foreign_tail = a.key_offsets != nullptr || a.key_lengths != nullptr ||
                         a.paged.page_size != 0 || a.key_tokens == 0;
   params.query_blocks = (a.query_tokens + kernel.tile_rows - 1) / kernel.tile_rows;

@@ -99,9 +99,9 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
   }
   if (rule.skip_softmax.lambda != nullptr) {
     RequireSkippable(a, index, rule.skip_softmax.geometry);
-    RequireAbsent(rule.n_of_m.n != 0, "N:M with skip-softmax");
+    RequireAbsent(ActiveNOfM(a, rule).n != 0, "N:M with skip-softmax");
   }
-  if (rule.n_of_m.n != 0) RequirePlain(a, "N:M");
+  if (ActiveNOfM(a, rule).n != 0) RequirePlain(a, "N:M");
   RequireAbsent(a.counts != nullptr && rule.skip_softmax.lambda == nullptr,
                 "counts without skip-softmax");
   RequireAbsent(a.executed != nullptr, "the executed mask");

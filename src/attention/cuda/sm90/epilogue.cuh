@@ -3,6 +3,7 @@
 #define TAMIS_ATTENTION_CUDA_SM90_EPILOGUE_CUH_
 
 #include <cstdint>
+#include <numbers>
 
 #include "attention/cuda/ptx/registers.cuh"
 #include "attention/cuda/sm90/softmax.cuh"
@@ -47,7 +48,6 @@ template <class Traits>
 __device__ inline float2 WriteLse(const ForwardParams& params, const OutputRows& target,
                                   const RowState& state) {
   constexpr float kLn2 = 0.693147180559945309f;
-  [[maybe_unused]] constexpr float kLog2E = 1.44269504088896341f;
   const int32_t lane = static_cast<int32_t>(threadIdx.x) & 31;
   const int32_t first = (static_cast<int32_t>(threadIdx.x) % kWarpgroup) / 32 * 16 + lane / 4;
   float inverse[2];
@@ -57,7 +57,8 @@ __device__ inline float2 WriteLse(const ForwardParams& params, const OutputRows&
     float reference = state.reference[r];
     if constexpr (Traits::kGeneral) {
       if (params.scores.sink_logits != nullptr) {
-        JoinSink(params.scores.sink_logits[target.q_head] * kLog2E, reference, sum);
+        JoinSink(params.scores.sink_logits[target.q_head] * std::numbers::log2e_v<float>, reference,
+                 sum);
       }
     }
     // Outputs are measured against the reference of the scores.

@@ -6,6 +6,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <numbers>
 
 #include "attention/cuda/ptx/registers.cuh"
 #include "attention/cuda/sm90/band.cuh"
@@ -29,11 +30,10 @@ __device__ inline void CapScores(float (&s)[kScores], const ScoreParams& params)
 template <int kScores>
 __device__ inline void AddBias(float (&s)[kScores], const float* const (&row)[2], int32_t columns,
                                float scale) {
-  constexpr float kLog2E = 1.44269504088896341f;
 #pragma unroll
   for (int i = 0; i < kScores; ++i) {
     const float bias = ColumnOf(i) < columns ? __ldg(row[(i >> 1) & 1] + ColumnOf(i)) : 0.0f;
-    s[i] = fmaf(bias, kLog2E, s[i] * scale);
+    s[i] = fmaf(bias, std::numbers::log2e_v<float>, s[i] * scale);
   }
 }
 
