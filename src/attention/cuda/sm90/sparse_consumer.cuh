@@ -349,15 +349,15 @@ class SparseConsumer {
 
   /// Lower descriptor words of this warpgroup's rows of Q and of the tiles at hand.
   __device__ uint32_t QueryTile() const {
-    return ptx::DescriptorLow(base_ + offsetof(Plan, q) + queries_.slot() * Traits::kQueryBytes +
+    return ptx::DescriptorLow(base_ + offsetof(Plan, q) + ptx::Uniform(queries_.slot()) * Traits::kQueryBytes +
                                   group_ * kGroupRows * ptx::kSwizzleRowBytes,
                               16);
   }
   __device__ uint32_t KeyTile() const {
-    return ptx::DescriptorLow(base_ + offsetof(Plan, k) + keys_.slot() * Traits::kKeyBytes, 16);
+    return ptx::DescriptorLow(base_ + offsetof(Plan, k) + ptx::Uniform(keys_.slot()) * Traits::kKeyBytes, 16);
   }
   __device__ uint32_t ValueTile() const {
-    return ptx::DescriptorLow(base_ + offsetof(Plan, v) + values_.slot() * Traits::kKeyBytes,
+    return ptx::DescriptorLow(base_ + offsetof(Plan, v) + ptx::Uniform(values_.slot()) * Traits::kKeyBytes,
                               Traits::kKeyBlockBytes);
   }
 
