@@ -89,6 +89,52 @@ constexpr NOfMRule kThinRules[] = {
     {.n = 5, .m = 8},
 };
 
+/// Calls whose keys the copy engine brings in groups of eight.
+std::vector<Case> GroupKinds() {
+  return {
+      {"one tile", {.query_tokens = 128, .key_tokens = 128}},
+      {"causal", {.query_tokens = 304, .key_tokens = 304}},
+      {"long causal", {.q_heads = 2, .kv_heads = 1, .query_tokens = 1504, .key_tokens = 1504}},
+      {"many tiles",
+       {.batch = 3, .q_heads = 16, .kv_heads = 4, .query_tokens = 640, .key_tokens = 640}},
+      {"bidirectional",
+       {.query_tokens = 257, .key_tokens = 648, .mask = {.causality = kBidirectional}}},
+      {"more queries than keys", {.query_tokens = 450, .key_tokens = 40}},
+      {"no keys", {.query_tokens = 3, .key_tokens = 0}},
+      {"heads first",
+       {.batch = 2, .query_tokens = 130, .key_tokens = 152, .layout = Layout::kHeadsTokens}},
+      {"group of 6", {.q_heads = 6, .kv_heads = 1, .query_tokens = 20, .key_tokens = 152}},
+      {"key lengths", {.batch = 3, .query_tokens = 170, .key_lengths = {600, 0, 33}}},
+      {"query starts",
+       {.batch = 3,
+        .query_tokens = 340,
+        .key_lengths = {504, 461, 10},
+        .query_starts = {12, 200, -30}}},
+      {"block causal",
+       {.query_tokens = 350,
+        .key_tokens = 504,
+        .mask = {.causality = kBlockCausal, .causal_block = 32}}},
+      {"jumps",
+       {.query_tokens = 300,
+        .key_tokens = 1904,
+        .mask = {.causality = kBidirectional},
+        .softmax_scale = 20.0f}},
+  };
+}
+
+constexpr NOfMRule kGroupRules[] = {
+    {.n = 3, .m = 4},
+    {.n = 4, .m = 8},
+    {.n = 1, .m = 8},
+    {.n = 2, .m = 8, .sink_tokens = 5},
+    {.n = 3, .m = 8},
+    {.n = 5, .m = 8, .skip_diagonal_blocks = true},
+    {.n = 6, .m = 8},
+    {.n = 7, .m = 8, .recent_tokens = 70},
+    {.n = 4, .m = 8, .sink_tokens = 130, .recent_tokens = 9},
+    {.n = 3, .m = 4, .sink_tokens = 3, .recent_tokens = 70, .skip_diagonal_blocks = true},
+};
+
 /// Kinds that lists see otherwise than calls without them.
 std::vector<Case> ListKinds() {
   using Kind = IndexOptions::Kind;
@@ -181,6 +227,21 @@ std::vector<Case> SparseCases(bool quick) {
         if (quick && ++number % 7 != 0) continue;
         add(kind, rule, DType::kBF16, head_dim);
         if (!quick && kind.name == "packed keys") add(kind, rule, DType::kF16, head_dim);
+      }
+    }
+  }
+  for (Case kind : GroupKinds()) {
+    for (const NOfMRule& rule : kGroupRules) {
+      for (const int32_t head_dim : {128, 64, 96}) {
+        // Integers tie in every tile, which takes the exact selection; of random scores all tiles
+        // but masked ones take the fast one.
+        for (const Values values : {Values::kIntegers, Values::kGaussian}) {
+          if (head_dim == 96 && kind.name != "causal") continue;
+          if (quick && ++number % 19 != 0) continue;
+          kind.options.values = values;
+          add(kind, rule, DType::kBF16, head_dim);
+          if (!quick && kind.name == "key lengths") add(kind, rule, DType::kF16, head_dim);
+        }
       }
     }
   }

@@ -215,8 +215,11 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
       {}};
   if (thin.n != 0) {
     if (RunsSparse(a, index != nullptr, thin)) {
-      maps.k = EncodeGroupMap(layouts.k, params.box_rows / kGroupKeys);
-      maps.v_groups = EncodeGroupMap(layouts.v, params.box_rows / kGroupKeys);
+      maps.k = EncodeGroupMap(layouts.k, kGroupKeys, params.box_rows / kGroupKeys);
+      maps.v_groups = EncodeGroupMap(layouts.v, kGroupKeys, params.box_rows / kGroupKeys);
+    } else if (ThinsGroups(a, index != nullptr, thin)) {
+      maps.k = EncodeGroupMap(layouts.k, kThinGroupKeys, params.box_rows / kThinGroupKeys);
+      maps.v = EncodeGroupMap(layouts.v, kThinGroupKeys, params.box_rows / kThinGroupKeys);
     }
     const TileIndexShape blocks = index != nullptr ? index->shape : TileIndexShape{};
     params.thin = {.n = thin.n,

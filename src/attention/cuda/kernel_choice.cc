@@ -10,9 +10,11 @@ bool KeepsTokens(const NOfMRule& rule) {
   return rule.sink_tokens > 0 || rule.recent_tokens > 0 || rule.skip_diagonal_blocks;
 }
 
-const sm90::Kernel& ThinKernelOf(bool bf16, int32_t dim, bool lists, const NOfMRule& rule) {
+const sm90::Kernel& ThinKernelOf(const AttentionArguments& a, bool bf16, int32_t dim, bool lists,
+                                 const NOfMRule& rule) {
   const sm90::ThinKernels& kernels = dim > 64 ? (bf16 ? sm90::kThinBf16D128 : sm90::kThinF16D128)
                                               : (bf16 ? sm90::kThinBf16D64 : sm90::kThinF16D64);
+  if (ThinsGroups(a, lists, rule)) return kernels.groups;
   return (lists ? kernels.lists : kernels.dense)[rule.m == 8 ? 1 : 0];
 }
 
@@ -23,6 +25,11 @@ const sm90::Kernel& SparseKernelOf(bool bf16, int32_t dim, bool lists, const NOf
   const int kind = rule.n == 2 ? 0 : rule.m == 2 ? 1 : 2;
   if (lists) return kernels.lists[kind];
   return (KeepsTokens(rule) ? kernels.with_tokens : kernels.plain)[kind];
+}
+
+/// True where the copy engine can bring keys in groups of `keys`.
+bool HasGroups(const AttentionArguments& a, int32_t keys) {
+  return a.key_tokens % keys == 0 && a.key_offsets == nullptr && a.paged.page_size == 0;
 }
 
 }  // namespace
@@ -38,8 +45,11 @@ NOfMRule ActiveNOfM(const AttentionArguments& a, const TileRule& rule) {
 }
 
 bool RunsSparse(const AttentionArguments& a, bool lists, const NOfMRule& rule) {
-  return rule.n <= 2 && rule.m <= 4 && a.key_tokens % kGroupKeys == 0 && a.key_offsets == nullptr &&
-         a.paged.page_size == 0 && !(lists && KeepsTokens(rule));
+  return rule.n <= 2 && rule.m <= 4 && HasGroups(a, kGroupKeys) && !(lists && KeepsTokens(rule));
+}
+
+bool ThinsGroups(const AttentionArguments& a, bool lists, const NOfMRule& rule) {
+  return !lists && HasGroups(a, kThinGroupKeys) && !RunsSparse(a, lists, rule);
 }
 
 bool Gathers(const TileIndex* index) {
@@ -64,7 +74,7 @@ const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index
   const bool lists = index != nullptr;
   if (thin.n != 0) {
     return RunsSparse(a, lists, thin) ? SparseKernelOf(bf16, dim, lists, thin)
-                                      : ThinKernelOf(bf16, dim, lists, thin);
+                                      : ThinKernelOf(a, bf16, dim, lists, thin);
   }
   if (Gathers(index)) {
     if (dim > 64) return bf16 ? sm90::kGatherBf16D128 : sm90::kGatherF16D128;

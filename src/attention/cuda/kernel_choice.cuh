@@ -9,8 +9,9 @@
 
 namespace tamis::cuda {
 
-/// Keys that sparse kernels select among in one thread.
+/// Keys that sparse kernels select among in one thread, and those that only drop scores.
 constexpr int32_t kGroupKeys = 4;
+constexpr int32_t kThinGroupKeys = 8;
 
 /// True where a call changes or hides scores by more than causality and lengths.
 bool ChangesScores(const AttentionArguments& a);
@@ -20,6 +21,9 @@ NOfMRule ActiveNOfM(const AttentionArguments& a, const TileRule& rule);
 
 /// True where the sparse product runs a rule: groups of four keys that the copy engine can bring.
 bool RunsSparse(const AttentionArguments& a, bool lists, const NOfMRule& rule);
+
+/// True where a rule that the sparse product does not run drops scores of such groups of eight.
+bool ThinsGroups(const AttentionArguments& a, bool lists, const NOfMRule& rule);
 
 /// True where single keys or parts of key blocks are visited.
 bool Gathers(const TileIndex* index);

@@ -97,11 +97,12 @@ CUtensorMap EncodeTensorMap(const TensorLayout& layout, int32_t box_rows) {
   return Encode(layout, 4, extents, strides, box);
 }
 
-CUtensorMap EncodeGroupMap(const TensorLayout& layout, int32_t box_groups) {
-  const cuuint64_t extents[] = {Extent(layout.dim), 4, Extent(layout.rows / 4),
-                                Extent(layout.heads), Extent(layout.batch)};
-  const cuuint64_t strides[] = {StrideBytes(layout, 4, layout.stride.row),
-                                StrideBytes(layout, layout.rows / 4, 4 * layout.stride.row),
+CUtensorMap EncodeGroupMap(const TensorLayout& layout, int32_t group, int32_t box_groups) {
+  const cuuint64_t extents[] = {Extent(layout.dim), static_cast<cuuint64_t>(group),
+                                Extent(layout.rows / group), Extent(layout.heads),
+                                Extent(layout.batch)};
+  const cuuint64_t strides[] = {StrideBytes(layout, group, layout.stride.row),
+                                StrideBytes(layout, layout.rows / group, group * layout.stride.row),
                                 StrideBytes(layout, layout.heads, layout.stride.head),
                                 StrideBytes(layout, layout.batch, layout.stride.batch)};
   const cuuint32_t box[] = {kBoxDim, 2, static_cast<cuuint32_t>(box_groups), 1, 1};

@@ -27,9 +27,9 @@ void RequireCopyable(const TensorLayout& layout);
 /// 128 bytes; what lies outside the tensor reads as zero.
 CUtensorMap EncodeTensorMap(const TensorLayout& layout, int32_t box_rows);
 
-/// A rank-5 map (dim, member, group of four rows, head, batch) whose boxes are two members of
+/// A rank-5 map (dim, member, group of `group` rows, head, batch) whose boxes are two members of
 /// `box_groups` groups of 64 elements. Rows past the last whole group are out of its reach.
-CUtensorMap EncodeGroupMap(const TensorLayout& layout, int32_t box_groups);
+CUtensorMap EncodeGroupMap(const TensorLayout& layout, int32_t group, int32_t box_groups);
 
 }  // namespace tamis::cuda
 

@@ -7,6 +7,7 @@
 #include "attention/cuda/sm90/epilogue.cuh"
 #include "attention/cuda/sm90/mask.cuh"
 #include "attention/cuda/sm90/shared.cuh"
+#include "attention/cuda/sm90/thin_groups.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 #include "attention/cuda/sm90/work.cuh"
 
@@ -40,7 +41,11 @@ struct DenseWalk {
 
   __device__ static void Mask(float (&s)[Traits::kScores], const SharedPlan<Traits>&, uint32_t,
                               int32_t, int32_t tile, const int32_t (&last_key)[2]) {
-    MaskScores(s, tile * Traits::kTileKeys, last_key);
+    if constexpr (Traits::kThinGroups) {
+      MaskThinGroups(s, tile * Traits::kTileKeys, last_key);
+    } else {
+      MaskScores(s, tile * Traits::kTileKeys, last_key);
+    }
   }
 
   __device__ static int32_t UnitKey(const SharedPlan<Traits>&, uint32_t, int32_t tile, int) {

@@ -10,6 +10,7 @@
 #include "attention/cuda/sm90/gather_describe.cuh"
 #include "attention/cuda/sm90/gather_load.cuh"
 #include "attention/cuda/sm90/gather_traits.cuh"
+#include "attention/cuda/sm90/groups.cuh"
 #include "attention/cuda/sm90/launch.cuh"
 #include "attention/cuda/sm90/list_load.cuh"
 #include "attention/cuda/sm90/list_plan.cuh"
@@ -18,6 +19,8 @@
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/skip_consumer.cuh"
 #include "attention/cuda/sm90/start.cuh"
+#include "attention/cuda/sm90/thin_consumer.cuh"
+#include "attention/cuda/sm90/thin_traits.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
 namespace tamis::cuda::sm90 {
@@ -56,6 +59,9 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
     ptx::RaiseRegisters<Traits::kConsumerRegisters>();
     if constexpr (Traits::kSkips) {
       SkipConsumer<Traits>(params, o, plan, group - 1).Run();
+    } else if constexpr (Traits::kThinGroups) {
+      // Derived again where it is needed: there is no register to keep it in.
+      ThinConsumer<Traits>(params, o, plan, ptx::ThreadIndex() / kWarpgroup - 1).Run();
     } else {
       Consumer<Traits>(params, o, plan, group - 1).Run();
     }
@@ -76,6 +82,8 @@ cudaError_t LaunchForward(const TensorMaps& maps, const ForwardParams& params, i
                           cudaStream_t stream) {
   if constexpr (Traits::kLists) {
     return Launch<Traits, void>(maps, params, blocks, stream);
+  } else if constexpr (Traits::kThinGroups) {
+    return Launch<Traits, ThinGroupRows<Traits>>(maps, params, blocks, stream);
   } else {
     return params.page_table != nullptr
                ? Launch<Traits, PagedRows<Traits>>(maps, params, blocks, stream)
@@ -94,7 +102,8 @@ constexpr ThinKernels MakeThinKernels() {
   return {{ForwardKernel<Traits<Element, kHeadDim, false, 4>>(),
            ForwardKernel<Traits<Element, kHeadDim, false, 8>>()},
           {ForwardKernel<ListTraits<Element, kHeadDim, 4>>(),
-           ForwardKernel<ListTraits<Element, kHeadDim, 8>>()}};
+           ForwardKernel<ListTraits<Element, kHeadDim, 8>>()},
+          ForwardKernel<ThinGroupTraits<Element, kHeadDim>>()};
 }
 
 }  // namespace tamis::cuda::sm90

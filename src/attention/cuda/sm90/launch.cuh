@@ -60,10 +60,11 @@ struct SparseKernels {
   Kernel with_tokens[3];  ///< sinks, recent tokens or dense diagonal blocks
   Kernel lists[3];
 };
-/// Every N:M on the dense product: M up to 4, M 8.
+/// N:M on the dense product: every M up to 4, M 8; 3:4 and M 8 on keys in groups of eight.
 struct ThinKernels {
   Kernel dense[2];
   Kernel lists[2];
+  Kernel groups;
 };
 extern const ThinKernels kThinBf16D64, kThinBf16D128, kThinF16D64, kThinF16D128;
 extern const SparseKernels kSparseBf16D64, kSparseBf16D128, kSparseF16D64, kSparseF16D128;

@@ -56,11 +56,12 @@ __device__ inline float2 Exponentials(float (&s)[kScores], float scale,
   return {sum[0] + sum[1], sum[2] + sum[3]};
 }
 
-/// Raises the references to the largest score of this tile where that is larger, then turns scores
-/// into probabilities. Returns what earlier sums and outputs must be multiplied by (sums are).
-template <int kStep = 1, int kScores>
-__device__ inline float2 Rebase(float (&s)[kScores], float scale, RowState& state) {
-  float factor[2], reference[2];
+/// Raises the references to the largest score of this tile where that is larger; `reference` are
+/// those to measure it against. Returns what earlier sums and outputs must be multiplied by.
+template <int kScores>
+__device__ inline float2 Raise(const float (&s)[kScores], float scale, RowState& state,
+                               float (&reference)[2]) {
+  float factor[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     float largest = s[2 * r];
@@ -74,10 +75,18 @@ __device__ inline float2 Rebase(float (&s)[kScores], float scale, RowState& stat
     reference[r] = state.reference[r] == -INFINITY ? 0.0f : state.reference[r];
     factor[r] = ptx::Exp2(old - reference[r]);
   }
-  const float2 sum = Exponentials<kStep>(s, scale, reference);
-  state.sum[0] = state.sum[0] * factor[0] + sum.x;
-  state.sum[1] = state.sum[1] * factor[1] + sum.y;
   return {factor[0], factor[1]};
+}
+
+/// The same, and turns scores into probabilities and adds them. The sums are multiplied already.
+template <int kStep = 1, int kScores>
+__device__ inline float2 Rebase(float (&s)[kScores], float scale, RowState& state) {
+  float reference[2];
+  const float2 factor = Raise(s, scale, state, reference);
+  const float2 sum = Exponentials<kStep>(s, scale, reference);
+  state.sum[0] = state.sum[0] * factor.x + sum.x;
+  state.sum[1] = state.sum[1] * factor.y + sum.y;
+  return factor;
 }
 
 template <int kOutputs>

@@ -46,6 +46,31 @@ struct RowKeeps {
   __device__ bool Holds(int32_t key) const { return recent.Holds(key) || diagonal.Holds(key); }
 };
 
+/// Whether a rule keeps any.
+__device__ inline bool HoldsTokens(const ThinParams& thin) {
+  return thin.sink_tokens > 0 || thin.recent_tokens > 0 || thin.dense_diagonal;
+}
+
+/// Keys that some of a warp's rows keep, without lists.
+struct WarpKeeps {
+  static constexpr int32_t kRows = 16;
+  Interval recent, diagonal;
+  int32_t sinks;
+
+  __device__ WarpKeeps(const ForwardParams& params, const TileWork& work, int32_t row)
+      : recent{work.start + row - params.thin.recent_tokens + 1, work.start + row + kRows},
+        diagonal{0, 0},
+        sinks(params.thin.sink_tokens) {
+    if (params.thin.recent_tokens == 0) recent.end = recent.begin;
+    if (params.thin.dense_diagonal) {
+      diagonal = DiagonalKeys<false>(params, work, row, row + kRows - 1);
+    }
+  }
+  __device__ bool Meet(int32_t first, int32_t count) const {
+    return first < sinks || recent.Meets(first, count) || diagonal.Meets(first, count);
+  }
+};
+
 /// The tiles of one row of tiles that take the dense product.
 struct DenseTiles {
   int32_t sinks = 0;  ///< tiles below it hold sinks
