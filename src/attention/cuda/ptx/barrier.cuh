@@ -69,6 +69,22 @@ __device__ inline void ArriveNamed(uint32_t id, uint32_t threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
+/// SyncNamed that returns whether any thread holds `value`.
+__device__ inline bool AnyNamed(uint32_t id, uint32_t threads, bool value) {
+  uint32_t any;
+  asm volatile(
+      "{\n"
+      ".reg .pred mine, any;\n"
+      "setp.ne.u32 mine, %3, 0;\n"
+      "bar.red.or.pred any, %1, %2, mine;\n"
+      "selp.u32 %0, 1, 0, any;\n"
+      "}\n"
+      : "=r"(any)
+      : "r"(id), "r"(threads), "r"(static_cast<uint32_t>(value))
+      : "memory");
+  return any != 0;
+}
+
 /// A word or byte of shared memory, read or written here and now: the compiler neither keeps the
 /// value nor derives another address of it.
 __device__ inline uint32_t LoadWord(uint32_t address) {

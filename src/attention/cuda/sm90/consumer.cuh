@@ -482,7 +482,7 @@ class Consumer {
   const uint32_t group_;
   const uint32_t base_;  ///< of the plan; taken once: the compiler would derive it in every step
   Ring<Traits::kQueryStages> queries_;
-  Ring<Traits::kKeyStages, Traits::kSkips> keys_;
+  Ring<Traits::kKeyStages> keys_;
   Ring<Traits::kValueStages> values_;
   Ring<Traits::kWorkStages> work_;
   int32_t tile_ = 0;  ///< tile of keys at hand

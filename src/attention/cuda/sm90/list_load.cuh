@@ -12,7 +12,6 @@
 #include "attention/cuda/sm90/list_work.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/traits.cuh"
-#include "attention/cuda/sm90/value_gate.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -23,7 +22,7 @@ class Loader {
  public:
   __device__ Loader(const ForwardParams& params, const CUtensorMap& q, const CUtensorMap& k,
                     const CUtensorMap& v, SharedPlan<Traits>& plan)
-      : params_(params), k_(k), v_(v), plan_(plan), queries_(params, q, plan), gate_(plan) {}
+      : params_(params), k_(k), v_(v), plan_(plan), queries_(params, q, plan) {}
 
   __device__ void Run() {
     Boxes behind;
@@ -74,13 +73,6 @@ class Loader {
   __device__ void LoadValues(const Boxes& boxes) {
     const uint32_t slot = values_.slot();
     ptx::Wait(ptx::SharedAddress(&plan_.value_empty[slot]), values_.phase() ^ 1);
-    if constexpr (Traits::kSkips) {
-      if (!gate_.Wanted(values_.steps())) {
-        ptx::Arrive(ptx::SharedAddress(&plan_.value_full[slot]));
-        values_.Advance();
-        return;
-      }
-    }
     LoadBoxes<Traits>(v_, ptx::SharedAddress(plan_.v[slot]),
                       ptx::SharedAddress(&plan_.value_full[slot]), boxes);
     values_.Advance();
@@ -94,7 +86,6 @@ class Loader {
   QueryLoader<Traits> queries_;
   Ring<Traits::kKeyStages> keys_;
   Ring<Traits::kValueStages> values_;
-  std::conditional_t<Traits::kSkips, ValueGate<Traits>, OpenGate> gate_;
 };
 
 }  // namespace tamis::cuda::sm90

@@ -9,8 +9,8 @@
 #include "attention/cuda/sm90/pages.cuh"
 #include "attention/cuda/sm90/scheduler.cuh"
 #include "attention/cuda/sm90/shared.cuh"
+#include "attention/cuda/sm90/skip_traits.cuh"
 #include "attention/cuda/sm90/traits.cuh"
-#include "attention/cuda/sm90/value_gate.cuh"
 
 namespace tamis::cuda::sm90 {
 
@@ -22,7 +22,7 @@ class Producer {
  public:
   __device__ Producer(const ForwardParams& params, const CUtensorMap& q, const CUtensorMap& k,
                       const CUtensorMap& v, SharedPlan<Traits>& plan, const Rows& rows = Rows())
-      : params_(params), q_(q), k_(k), v_(v), plan_(plan), rows_(rows), gate_(plan) {}
+      : params_(params), q_(q), k_(k), v_(v), plan_(plan), rows_(rows) {}
 
   __device__ void Run() {
     Scheduler scheduler(params_);
@@ -42,10 +42,6 @@ class Producer {
 
  private:
   using Place = typename Rows::Place;
-  /// Votes on a tile decide about its V: K that runs a step further ahead need not wait for them.
-  /// Where registers allow.
-  static constexpr bool kKeysAhead =
-      Traits::kSkips && (Traits::kHeadDim == 128 || sizeof(Place) == sizeof(int32_t));
 
   __device__ void LoadTile(TileWork& work) {
     if constexpr (Traits::kSkips) {
@@ -79,39 +75,15 @@ class Producer {
                      params_.query_offsets != nullptr ? 0 : work.sequence);
       }
     }
-    if constexpr (kKeysAhead) {
-      LoadRest(tile, place);
-    } else {
 #pragma unroll 1
-      for (int32_t next = After(walk, tile); next >= 0; next = After(walk, tile)) {
-        const auto next_place = rows_.Locate(next);
-        LoadKeys(next_place);
-        LoadValues(place);
-        tile = next;
-        place = next_place;
-      }
+    for (int32_t next = After(walk, tile); next >= 0; next = After(walk, tile)) {
+      const auto next_place = rows_.Locate(next);
+      LoadKeys(next_place);
       LoadValues(place);
-    }
-  }
-
-  /// The rest of a tile of work whose first K has been loaded.
-  __device__ void LoadRest(int32_t tile, Place place) {
-    if (tile == 0) {
-      LoadValues(place);
-      return;
-    }
-    Place next = rows_.Locate(--tile);
-    LoadKeys(next);
-#pragma unroll 1
-    while (tile > 0) {
-      const Place after = rows_.Locate(--tile);
-      LoadKeys(after);
-      LoadValues(place);
-      place = next;
-      next = after;
+      tile = next;
+      place = next_place;
     }
     LoadValues(place);
-    LoadValues(next);
   }
 
   __device__ static int32_t After(const BandWalk* walk, int32_t tile) {
@@ -135,23 +107,9 @@ class Producer {
   }
 
   __device__ void LoadValues(const Place& place) {
-    if constexpr (Traits::kSkips) {
-      ptx::Wait(ptx::SharedAddress(&plan_.value_empty[values_.slot()]), values_.phase() ^ 1);
-      if (!Wanted()) {
-        if (Rows::Leads()) ptx::Arrive(ptx::SharedAddress(&plan_.value_full[values_.slot()]));
-        values_.Advance();
-        return;
-      }
-    }
     Load<true>(v_, plan_.v[values_.slot()], &plan_.value_full[values_.slot()],
                &plan_.value_empty[values_.slot()], values_.phase(), place);
     values_.Advance();
-  }
-
-  __device__ bool Wanted() {
-    int wanted = 0;
-    if (Rows::Leads()) wanted = gate_.Wanted(values_.steps());
-    return Rows::Agree(wanted);
   }
 
   template <bool kValues>
@@ -172,8 +130,6 @@ class Producer {
   Ring<Traits::kKeyStages> keys_;
   Ring<Traits::kValueStages> values_;
   Rows rows_;  ///< of K and V of the tile at hand
-  std::conditional_t<Traits::kSkips, ValueGate<Traits>, OpenGate>
-      gate_;  ///< of the thread that leads
 };
 
 }  // namespace tamis::cuda::sm90

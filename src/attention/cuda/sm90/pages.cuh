@@ -22,8 +22,6 @@ class ContiguousRows {
   /// True in the thread that speaks to barriers and schedulers.
   __device__ static bool Leads() { return true; }
   __device__ static void Converge() {}
-  /// What the leading thread holds.
-  __device__ static bool Agree(bool leaders) { return leaders; }
 
   __device__ void Open(const ForwardParams& params, const TileWork& work) {
     head_ = work.q_head / params.group;
@@ -58,9 +56,6 @@ class PagedRows {
   /// The same thread every time.
   __device__ static bool Leads() { return ptx::ElectLane(); }
   __device__ static void Converge() { __syncwarp(); }
-  __device__ static bool Agree(bool leaders) {
-    return __any_sync(0xffffffffu, Leads() && leaders) != 0;
-  }
 
   __device__ void Open(const ForwardParams& params, const TileWork& work) {
     params_ = &params;

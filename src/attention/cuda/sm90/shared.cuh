@@ -47,11 +47,12 @@ enum NamedBarrier : uint32_t {
   kTailCleared = 1,
   /// + warpgroup: it may issue its products; the warpgroup before it has issued its own.
   kTurn = 4,
+  /// + warpgroup: its warps have voted on a tile (see SkipVoter).
+  kVote = 7,
 };
 
 /// A position in a ring of barriers: a count of steps where the ring's size divides it cheaply.
-/// kCounts: also counts where it does not.
-template <int kStages, bool kCounts = false>
+template <int kStages>
 class Ring {
   static constexpr bool kPowerOfTwo = (kStages & (kStages - 1)) == 0;
 
@@ -59,28 +60,13 @@ class Ring {
   __device__ uint32_t slot() const { return kPowerOfTwo ? step_ % kStages : step_; }
   __device__ uint32_t phase() const {
     if constexpr (kPowerOfTwo) return step_ / kStages & 1;
-    return kCounts ? phase_ & 1 : phase_;
-  }
-  /// Position in a longer ring that advances with this one.
-  static constexpr uint32_t kLongStages = kPowerOfTwo ? 8 : 2 * kStages;
-  __device__ uint32_t long_slot() const {
-    static_assert(kPowerOfTwo || kCounts);
-    if constexpr (kPowerOfTwo) return step_ % kLongStages;
-    return step_ + (phase_ & 1) * kStages;
-  }
-  __device__ uint32_t long_phase() const {
-    return kPowerOfTwo ? step_ / kLongStages & 1 : phase_ >> 1 & 1;
-  }
-  /// Steps so far.
-  __device__ uint32_t steps() const {
-    static_assert(kPowerOfTwo);
-    return step_;
+    return phase_;
   }
   __device__ void Advance() {
     ++step_;
     if (!kPowerOfTwo && step_ == kStages) {
       step_ = 0;
-      phase_ = kCounts ? phase_ + 1 : phase_ ^ 1;
+      phase_ ^= 1;
     }
   }
 

@@ -1,12 +1,10 @@
 // A consumer warpgroup that drops the tiles its rows can do without (SkipSoftmaxRule).
 //
-// Each warp votes on its 16 rows; a warp that wants a tile knows that it is kept and goes on, one
-// that does not waits for the other three of its warpgroup. Tiles are expected to be kept: while
-// nothing has been dropped lately, a tile's exponentials do not wait for its vote, which then costs
-// little beside them. After a dropped tile the vote comes first for a while, and saves them.
-//
-// A dropped tile has no product with V. The walk then goes from tile to tile with nothing but the
-// scores on the matrix units until a tile is kept.
+// A walk is in one of three loops. While nothing has been dropped lately, tiles are expected to be
+// kept: their exponentials do not wait for the vote, which goes beside them (RunKept). After a
+// dropped tile the vote comes first for a while, and saves them (RunVoted). And from a dropped tile
+// to the next that is kept there are no values to add: one product after the other, and what can
+// be done besides is done under it (FindKept).
 #ifndef TAMIS_ATTENTION_CUDA_SM90_SKIP_CONSUMER_CUH_
 #define TAMIS_ATTENTION_CUDA_SM90_SKIP_CONSUMER_CUH_
 
@@ -28,12 +26,10 @@ class SkipConsumer : SkipVoter<Traits> {
   using Base::full_;
   using Base::group_;
   using Base::keys_;
-  using Base::kFewRegisters;
   using Base::Lambda;
   using Base::Least;
   using Base::OpenLimits;
   using Base::Outcome;
-  using Base::Pairs;
   using Base::params_;
   using Base::plan_;
   using Base::queries_;
@@ -51,9 +47,9 @@ class SkipConsumer : SkipVoter<Traits> {
     Registers x;
     x.largest[0] = x.largest[1] = 0.0f;
     OpenLimits(0);
-    if (!Open()) return;
+    if (!Base::Open()) return;
     if (Traits::kPingPong && group_ + 1 == Traits::kConsumers) Base::PassTurn();  // 0 begins
-    const int32_t passed = PassKeys();
+    const int32_t passed = Base::SkipKeys();
     StartScores(x);
     FirstTile(x);
     Base::SkipValues(passed);
@@ -67,40 +63,21 @@ class SkipConsumer : SkipVoter<Traits> {
       const Done done = {work_.slot(), queries_.slot()};
       queries_.Advance();
       work_.Advance();
-      if (!Open()) {
-        if (pending) {
-          Base::WaitValues();
-          Base::TakeTurn();
-          IssueValues<Traits>(x.o, x.packed, Base::ValueTile());
-          Base::PassTurn();
-          ptx::WaitBatches<0>();
-          ptx::Pin(x.o);
-        } else {
-          Base::TakeTurn();  // the other warpgroup may still count on it
-          Base::PassTurn();
-        }
+      if (!Base::Open()) {
+        if (pending) AddValues(x);
         Base::Write(done, x.o, x.state);
         if constexpr (Traits::kStoresOutput) ptx::WaitStoresRead();  // before the block may end
         return;
       }
-      if (pending && !kFewRegisters) {
-        Seam<true>(done, x);
-        continue;
-      }
       if (pending) {
-        Base::WaitValues();
-        IssueValues<Traits>(x.o, x.packed, Base::ValueTile());
-        Base::FinishValues(x.o, x.packed);
+        Seam<true>(done, x);
+      } else {
+        Seam<false>(done, x);
       }
-      Seam<false>(done, x);
     }
   }
 
  private:
-  /// Where registers allow that a vote goes first while `packed` is still being read.
-  static constexpr bool kVotesUnderValues = !Traits::kLists && Traits::kHeadDim == 128;
-  /// Where registers allow that limits are raised under the next product.
-  static constexpr bool kRaisesLater = Traits::kHeadDim == 128;
   /// Tiles for which votes go first after one was dropped.
   static constexpr int32_t kPatience = 8;
 
@@ -114,93 +91,137 @@ class SkipConsumer : SkipVoter<Traits> {
     float largest[2];
   };
 
-  __device__ __forceinline__ bool Open() {
-    if (!Base::Open()) return false;
-    patience_ = 0;
-    return true;
-  }
-
   /// The tiles of a walk after its first, whose values are still to come. Returns whether those of
   /// its last are.
   __device__ __forceinline__ bool WalkTiles(Registers& x) {
-    for (--tile_; tile_ >= 0; --tile_) {
-      bool kept;
-      if (kFewRegisters || tile_ > full_ || patience_ > 0) {
-        StartStep(x);
-        kept = VoteFirst<true>(x);
-      } else {
-        StartStep(x);
-        kept = VoteAfter(x);
+    bool pending = true;
+    --tile_;
+    while (tile_ > full_) pending = MaskedTile(x, pending);
+    while (tile_ >= 0) {
+      if (pending) pending = RunKept(x);
+      if (tile_ >= 0) pending = RunVoted(x, pending);
+    }
+    if (!pending) SettleValues();
+    return pending;
+  }
+
+  /// Tiles while all are kept. False where the last was dropped.
+  __device__ __forceinline__ bool RunKept(Registers& x) {
+    for (; tile_ >= 0; --tile_) {
+      StartStep(x);
+      const float2 sum = Exponentials(x.s, Base::Scale(), x.state.reference);
+      const float largest[2] = {LargestProbability(x.s, 0), LargestProbability(x.s, 1)};
+      // First, or the sums are left until everything else is done.
+      const bool rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
+      const bool wanted = __any_sync(0xffffffffu, __float_as_uint(largest[0]) >= Least(0) ||
+                                                      __float_as_uint(largest[1]) >= Least(1));
+      Cast(wanted);
+      if (!wanted && !Outcome()) {
+        DropPending(x);
+        return false;
       }
-      if (!kept && !FindKept(x)) return false;
+      Keep(x, rebased, sum, largest);
     }
     return true;
   }
 
-  /// Goes on after a dropped tile to the next that is kept; false where none is left.
-  __device__ __forceinline__ bool FindKept(Registers& x) {
-    for (--tile_; tile_ >= 0; --tile_) {
-      StartScores(x);
-      if (VoteFirst<false>(x)) return true;
+  /// Tiles with votes first, until kPatience have been kept. `pending`: the values of the tile
+  /// before are to come. Returns whether those of the last are.
+  __device__ __forceinline__ bool RunVoted(Registers& x, bool pending) {
+    int32_t patience = kPatience;
+    while (tile_ >= 0) {
+      float largest[2];
+      bool kept = false;
+      if (pending) {
+        StartStep(x);
+        kept = Vote(x.s, x.state.reference, largest);
+        if (!kept) DropPending(x);
+      }
+      if (!kept) {
+        if (!FindKept(x, largest)) return false;
+        patience = kPatience;
+      }
+      const float2 sum = Exponentials(x.s, Base::Scale(), x.state.reference);
+      const bool rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
+      Keep(x, rebased, sum, largest);
+      pending = true;
+      --tile_;
+      if (--patience == 0) break;
     }
-    SettleValues();
-    return false;
+    return true;
   }
 
-  /// The step after its scores have arrived, exponentials first: of a tile without mask. False
-  /// where it is dropped.
-  __device__ __forceinline__ bool VoteAfter(Registers& x) {
-    const float2 sum = Exponentials(x.s, Base::Scale(), x.state.reference);
-    const float largest[2] = {LargestProbability(x.s, 0), LargestProbability(x.s, 1)};
-    // First, or the sums are left until everything else is done.
-    const bool rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
-    const bool wanted = __any_sync(0xffffffffu, __float_as_uint(largest[0]) >= Least(0) ||
-                                                    __float_as_uint(largest[1]) >= Least(1));
-    Cast(wanted ? kKeepAll : 0);
-    if (!wanted && Outcome() == 0) {
-      FinishDropped<true>(x);
-      return false;
+  /// Goes on after a dropped tile to the next that is kept and leaves its scores; false where none
+  /// is left. V of the tile before is still to be given back, then and now.
+  __device__ __forceinline__ bool FindKept(Registers& x, float (&largest)[2]) {
+    if (tile_ < 0) return false;
+    Base::WaitKeys();
+    RaiseLimits(x.largest);
+    for (;;) {
+      Base::TakeTurn();
+      IssueScores<Traits>(x.s, QueryTile(), KeyTile());
+      Base::PassTurn();
+      Base::WaitValues();
+      if (tile_ > 0) WaitNextKeys();
+      ptx::WaitBatches<0>();
+      ptx::Pin(x.s);
+      if (Vote(x.s, x.state.reference, largest)) return true;
+      Base::ReleaseValues();
+      DropScored();
+      if (tile_ < 0) return false;
     }
+  }
+
+  /// The rest of a kept tile whose exponentials exist. Values of the tile before may be under way.
+  __device__ __forceinline__ void Keep(Registers& x, bool rebased, float2 sum,
+                                       const float (&largest)[2]) {
     float2 factor;
     if (rebased) {
       Rescore(x);
       factor = Rebase(x);
     } else {
-      AddTile(x, sum, largest);
+      x.state.sum[0] += sum.x;
+      x.state.sum[1] += sum.y;
+      x.largest[0] = largest[0];
+      x.largest[1] = largest[1];
     }
-    FinishKept<true>(x, rebased, factor);
-    return true;
+    Base::ReleaseKeys();
+    Base::FinishValues(x.o, x.packed);
+    if (rebased) ScaleRows(x.o, factor);
+    PackScores<Traits>(x.s, x.packed);
   }
 
-  /// As VoteAfter, for every tile, and exponentials only where it is kept. `kPending`: the values
-  /// of the tile before are under way.
-  template <bool kPending>
-  __device__ __forceinline__ bool VoteFirst(Registers& x) {
-    constexpr bool kUnderWay = kPending && kVotesUnderValues;
-    if constexpr (kPending && !kUnderWay) Base::FinishValues(x.o, x.packed);
-    const bool masked = tile_ > full_;
-    if (masked) Base::Mask(x.s);
+  /// Drops the tile at hand, whose scores have arrived, and goes on to the next.
+  __device__ __forceinline__ void DropScored() {
+    MarkDropped();
+    Base::ReleaseKeys();
+    --tile_;
+  }
+
+  /// The same beside the values of the tile before.
+  __device__ __forceinline__ void DropPending(Registers& x) {
+    DropScored();
+    Base::FinishValues(x.o, x.packed);
+  }
+
+  /// A tile under the mask, alone on the matrix units.
+  __device__ __forceinline__ bool MaskedTile(Registers& x, bool pending) {
+    if (pending) {
+      AddValues(x);
+    } else {
+      SettleValues();
+    }
+    StartScores(x);
+    Base::Mask(x.s);
     float largest[2];
-    const uint32_t kept = Vote(x.s, x.state.reference, largest, 0);
-    if constexpr (!kPending) SettleValues();
-    if (kept == 0) {
-      FinishDropped<kUnderWay>(x);
+    if (!Vote(x.s, x.state.reference, largest)) {
+      DropScored();
       return false;
     }
-    bool rebased = masked;
-    float2 sum, factor;
-    if (!masked) {
-      sum = Exponentials(x.s, Base::Scale(), x.state.reference);
-      rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
-      if (rebased) Rescore(x);
-      --patience_;
-    }
-    if (rebased) {
-      factor = Rebase(x);
-    } else {
-      AddTile(x, sum, largest);
-    }
-    FinishKept<kUnderWay>(x, rebased, factor);
+    ScaleRows(x.o, Rebase(x));
+    PackScores<Traits>(x.s, x.packed);
+    Base::ReleaseKeys();
+    --tile_;
     return true;
   }
 
@@ -211,12 +232,6 @@ class SkipConsumer : SkipVoter<Traits> {
     OpenLimits(Rows() - row);
     Base::Mask(x.s);
     x.state.Reset();
-    if (Pairs()) {
-      float largest[2];
-      Vote(x.s, x.state.reference, largest, kReadsValues);
-    } else {
-      Cast(kKeepAll | kReadsValues);
-    }
     Rebase(x);
     Base::ReleaseKeys();
   }
@@ -225,7 +240,7 @@ class SkipConsumer : SkipVoter<Traits> {
   /// are still to come, whose output is written before the next step.
   template <bool kPending>
   __device__ __forceinline__ void Seam(const Done& done, Registers& x) {
-    const int32_t passed = PassKeys();
+    const int32_t passed = Base::SkipKeys();
     if constexpr (kPending) {
       StartStep(x);
     } else {
@@ -268,49 +283,36 @@ class SkipConsumer : SkipVoter<Traits> {
     return factor;
   }
 
-  __device__ __forceinline__ void AddTile(Registers& x, float2 sum, const float (&largest)[2]) {
-    x.state.sum[0] += sum.x;
-    x.state.sum[1] += sum.y;
-    if constexpr (kRaisesLater) {
-      x.largest[0] = largest[0];
-      x.largest[1] = largest[1];
-    } else {
-      RaiseLimits(largest);
-    }
-  }
-
-  template <bool kPending>
-  __device__ __forceinline__ void FinishKept(Registers& x, bool rebased, float2 factor) {
-    Base::ReleaseKeys();
-    if constexpr (kPending) Base::FinishValues(x.o, x.packed);
-    if (rebased) ScaleRows(x.o, factor);
-    PackScores<Traits>(x.s, x.packed);
-  }
-
-  /// Gives back V of the tile dropped before the one at hand. Only now, because its stage must have
-  /// been filled, or passed over, which takes every warpgroup's vote on that tile.
+  /// Gives back V of a dropped tile. Not before it has been filled: parity tells a filling from
+  /// the next only.
   __device__ __forceinline__ void SettleValues() {
     Base::WaitValues();
     Base::ReleaseValues();
   }
 
-  /// Gives K of a dropped tile back; its V is to be settled.
-  template <bool kPending>
-  __device__ __forceinline__ void FinishDropped(Registers& x) {
-    patience_ = kPatience;
-    if constexpr (kPending) Base::FinishValues(x.o, x.packed);
-    MarkDropped();
+  /// Adds the values of the tile before, with nothing beside them.
+  __device__ __forceinline__ void AddValues(Registers& x) {
+    Base::WaitValues();
+    IssueValues<Traits>(x.o, x.packed, ValueTile());
+    Base::FinishValues(x.o, x.packed);
+  }
+
+  /// Waits for K of the tile after the one at hand.
+  __device__ __forceinline__ void WaitNextKeys() const {
+    auto next = keys_;
+    next.Advance();
+    ptx::Wait(Base::Barrier(Base::kKeyFull, next.slot()), next.phase());
   }
 
   /// Issues both products of a step and waits for the scores.
   __device__ __forceinline__ void StartStep(Registers& x) {
     Base::WaitKeys();
     Base::TakeTurn();
-    IssueScores<Traits>(x.s, Base::QueryTile(), Base::KeyTile());
+    IssueScores<Traits>(x.s, QueryTile(), KeyTile());
     Base::WaitValues();
-    IssueValues<Traits>(x.o, x.packed, Base::ValueTile());
+    IssueValues<Traits>(x.o, x.packed, ValueTile());
     Base::PassTurn();
-    if constexpr (kRaisesLater) RaiseLimits(x.largest);
+    RaiseLimits(x.largest);
     ptx::WaitBatches<1>();
     ptx::Pin(x.s);
   }
@@ -319,59 +321,54 @@ class SkipConsumer : SkipVoter<Traits> {
   __device__ __forceinline__ void StartScores(Registers& x) {
     Base::WaitKeys();
     Base::TakeTurn();
-    IssueScores<Traits>(x.s, Base::QueryTile(), Base::KeyTile());
+    IssueScores<Traits>(x.s, QueryTile(), KeyTile());
     Base::PassTurn();
-    if constexpr (kRaisesLater) RaiseLimits(x.largest);
+    RaiseLimits(x.largest);
     ptx::WaitBatches<0>();
     ptx::Pin(x.s);
-  }
-
-  /// Base::SkipKeys, with votes.
-  __device__ __forceinline__ int32_t PassKeys() {
-    if constexpr (!Traits::kSkipsTiles) return 0;
-    const TileWork& work = Base::Work();
-    const int32_t passed =
-        FirstKeyTile(params_, work, work.first_query + Traits::kTileRows, Traits::kTileKeys) -
-        tile_;
-    for (int32_t i = 0; i < passed; ++i) {
-      Base::WaitKeys();
-      Cast(0);
-      Base::ReleaseKeys();
-    }
-    return passed;
   }
 
   /// Rows of this warpgroup that exist; may be negative.
   __device__ int32_t Rows() const { return Walk::Output(plan_, work_.slot(), group_).rows; }
 
-  /// Marks the tile at hand as dropped for CountTiles and gives its K back.
+  /// Marks the tile at hand, whose K must not have been released, as dropped for CountTiles.
   __device__ __forceinline__ void MarkDropped() {
     uint32_t* const map = params_.skip.dropped;
-    if (map != nullptr && ptx::ThreadIndex() % kWarpgroup == 0) {
-      const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
-      uint32_t* const row = map + ((int64_t{rows.sequence} * params_.q_heads + rows.q_head) *
-                                       params_.skip.row_blocks +
-                                   Walk::FirstRow(plan_, work_.slot(), group_) / kVoteRows) *
-                                      params_.skip.row_words;
-      const auto mark = [&](int32_t tile) {
-        if (rows.rows > 0) atomicOr(row + tile / 32, 1u << tile % 32);
-      };
-      if constexpr (Traits::kLists) {
-        const UnitKeys& keys = plan_.lists.keys[keys_.slot()];
-        if (!Pairs()) {
-          mark(keys.first[0] / Traits::kTileKeys);
-        } else {
-          const bool present = (keys.present >> (group_ * kUnits) & 1) != 0;
-          if (present) mark(keys.first[0] / kUnitKeys);
-        }
-      } else {
-        mark(tile_);
-      }
+    if (map == nullptr || ptx::ThreadIndex() % kWarpgroup != 0) return;
+    const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
+    if (rows.rows <= 0) return;
+    uint32_t* const row =
+        map + ((int64_t{rows.sequence} * params_.q_heads + rows.q_head) * params_.skip.row_blocks +
+               Walk::FirstRow(plan_, work_.slot(), group_) / kVoteRows) *
+                  params_.skip.row_words;
+    int32_t tile = tile_;
+    if constexpr (Traits::kLists) {
+      tile = plan_.lists.keys[keys_.slot()].first[0] / Traits::kTileKeys;
     }
-    Base::ReleaseKeys();
+    atomicOr(row + tile / 32, 1u << tile % 32);
   }
 
-  int32_t patience_ = 0;  ///< tiles for which votes still go first
+  /// As Consumer's, but where the compiler would move each address that it makes of a uniform slot,
+  /// or spill, uniform as a whole.
+  static constexpr bool kUniformTiles = Traits::kHeadDim == 64 || Traits::kLists;
+  __device__ uint32_t QueryTile() const {
+    if constexpr (!kUniformTiles) return Base::QueryTile();
+    return ptx::Uniform(ptx::DescriptorLow(base_ + offsetof(typename Base::Plan, q) +
+                                               queries_.slot() * Traits::kQueryBytes +
+                                               group_ * kGroupRows * ptx::kSwizzleRowBytes,
+                                           16));
+  }
+  __device__ uint32_t KeyTile() const {
+    if constexpr (!kUniformTiles) return Base::KeyTile();
+    return ptx::Uniform(ptx::DescriptorLow(
+        base_ + offsetof(typename Base::Plan, k) + keys_.slot() * Traits::kKeyBytes, 16));
+  }
+  __device__ uint32_t ValueTile() const {
+    if constexpr (!kUniformTiles) return Base::ValueTile();
+    return ptx::Uniform(ptx::DescriptorLow(
+        base_ + offsetof(typename Base::Plan, v) + values_.slot() * Traits::kKeyBytes,
+        Traits::kKeyBlockBytes));
+  }
 };
 
 }  // namespace tamis::cuda::sm90

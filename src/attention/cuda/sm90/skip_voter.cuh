@@ -15,13 +15,12 @@ template <class Traits>
 class SkipVoter : protected Consumer<Traits> {
   using Base = Consumer<Traits>;
   using SkipState = typename Traits::SkipState;
-  using BallotShared = typename SkipState::Ballot;
+  using Ballot = typename SkipState::Ballot;
   static constexpr uint32_t kSkip = offsetof(typename Base::Plan, skip);
 
  protected:
   using Base::base_;
   using Base::group_;
-  using Base::keys_;
   using Base::params_;
   using Base::work_;
 
@@ -29,99 +28,63 @@ class SkipVoter : protected Consumer<Traits> {
   using Base::Base;
 
  protected:
-  /// Then limits lie in shared memory, every vote comes first, and a tile of work begins after the
-  /// last values of the one before.
-  static constexpr bool kFewRegisters = SkipState::kLimits > 1;
-
-  /// Votes on scores `s` of rows with `reference`; returns whether the tile is kept. `largest`:
-  /// this thread's largest probability in each row. `marks` go with the vote.
-  __device__ __forceinline__ uint32_t Vote(const float (&s)[Traits::kScores],
-                                           const float (&reference)[2], float (&largest)[2],
-                                           uint32_t marks) {
+  /// Votes on scores `s` of rows with `reference`; returns whether the warpgroup keeps the tile.
+  /// `largest`: this thread's largest probability in each row.
+  __device__ __forceinline__ bool Vote(const float (&s)[Traits::kScores],
+                                       const float (&reference)[2], float (&largest)[2]) {
     const float scale = Base::Scale();
-    float p[2];
-    bool reached = false;
-    const uint32_t least[2] = {Least(0), Least(1)};
+    bool wanted = false;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      // In a loop, of one turn: without, the compiler allocates the whole kernel's registers anew.
-      float score[1];
-#pragma unroll
-      for (int i = 0; i < 1; ++i) score[i] = LargestScore<Traits::kScores / 2>(s, 2 * r);
-      const bool sees = !(score[0] == -INFINITY);
-      p[r] = sees ? ptx::Exp2(fmaf(score[0], scale, -reference[r])) : 0.0f;
-      reached |= sees && __float_as_uint(p[r]) >= least[r];
+      const float score = LargestScore<Traits::kScores / 2>(s, 2 * r);
+      const bool sees = !(score == -INFINITY);
+      largest[r] = sees ? ptx::Exp2(fmaf(score, scale, -reference[r])) : 0.0f;
+      wanted |= sees && __float_as_uint(largest[r]) >= Least(r);
     }
-    uint32_t mine = __any_sync(0xffffffffu, reached) ? 1 : 0;
-    if (!Pairs() && mine != 0) mine = kKeepAll;
-    Cast(mine | marks);
-    const uint32_t kept = mine == kKeepAll ? mine : Outcome() & kKeepAll;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) largest[r] = p[r];
-    return kept;
+    return ptx::AnyNamed(kVote + group_, kWarpgroup, wanted);
   }
 
-  /// Leaves the warp's vote for the tile at hand. The warp has K of that tile, so that no other is
-  /// far enough behind to share its ballot.
-  __device__ __forceinline__ void Cast(uint32_t vote) {
+  /// Leaves the warp's vote for the tile at hand where the other warps find it, without waiting for
+  /// theirs.
+  __device__ __forceinline__ void Cast(bool wanted) {
+    ++ballot_;
     if ((ptx::ThreadIndex() & 31) == 0) {
-      ptx::StoreByte(
-          Ballot(offsetof(BallotShared, votes), 4) + ptx::ThreadIndex() % kWarpgroup / 32, vote);
-      ptx::Arrive(Ballot(offsetof(BallotShared, cast), 8));
+      ptx::StoreByte(Member(offsetof(Ballot, votes), 4) + ptx::ThreadIndex() % kWarpgroup / 32,
+                     wanted ? 1 : 0);
+      ptx::Arrive(Member(offsetof(Ballot, cast), 8));
     }
     __syncwarp();
   }
-
-  /// Waits for the votes of all four warps.
-  __device__ __forceinline__ uint32_t Outcome() const {
-    ptx::Wait(Ballot(offsetof(BallotShared, cast), 8), keys_.long_phase());
-    return JoinVotes(ptx::LoadWord(Ballot(offsetof(BallotShared, votes), 4)));
-  }
-
-  /// The address of this warpgroup's part of a member of the ballot at hand.
-  __device__ uint32_t Ballot(uint32_t member, uint32_t bytes) const {
-    return base_ + kSkip + offsetof(SkipState, ballots) + keys_.long_slot() * sizeof(BallotShared) +
-           member + group_ * bytes;
+  /// After Cast: whether any warp wants the tile.
+  __device__ __forceinline__ bool Outcome() const {
+    ptx::Wait(Member(offsetof(Ballot, cast), 8), ballot_ / SkipState::kBallots & 1);
+    return ptx::LoadWord(Member(offsetof(Ballot, votes), 4)) != 0;
   }
 
   /// What a tile must reach to be kept by row r of the thread's two: bits of lambda * p(running
   /// maximum). All ones where the row does not exist: such rows never vote, and no probability, NaN
   /// neither, reaches that.
-  __device__ uint32_t Least(int r) const {
-    if constexpr (kFewRegisters) return ptx::LoadWord(LimitAddress(r));
-    return least_[r];
-  }
-  __device__ void SetLeast(int r, uint32_t least) {
-    if constexpr (kFewRegisters) {
-      ptx::StoreWord(LimitAddress(r), least);
-    } else {
-      least_[r] = least;
-    }
-  }
-  __device__ uint32_t LimitAddress(int r) const {
-    return base_ + kSkip + offsetof(SkipState, limits) +
-           (r * Traits::kConsumers * kWarpgroup + ptx::ThreadIndex() - kWarpgroup) *
-               sizeof(uint32_t);
-  }
+  __device__ uint32_t Least(int r) const { return least_[r]; }
 
   /// For a tile of work of which `rows` rows exist from the thread's first on.
   __device__ void OpenLimits(int32_t rows) {
-    SetLeast(0, rows > 0 ? 0 : ~0u);
-    SetLeast(1, rows > 8 ? 0 : ~0u);
+    least_[0] = rows > 0 ? 0 : ~0u;
+    least_[1] = rows > 8 ? 0 : ~0u;
   }
 
   __device__ __forceinline__ void RaiseLimits(const float (&largest)[2]) {
     const float lambda = Lambda();
     RaiseLimit(0, 1.0f, largest[0] * lambda);
     RaiseLimit(1, 1.0f, largest[1] * lambda);
+    ptx::Pin(least_);  // here, where the warp would only wait
   }
 
   /// A kept tile asks for `least`, by this thread's columns. What was p before is p * factor now.
   __device__ void RaiseLimit(int r, float factor, float least) {
-    const uint32_t old = Least(r);
+    const uint32_t old = least_[r];
     const float scaled = __uint_as_float(old) * factor;
     const uint32_t raised = __float_as_uint(fmaxf(scaled, QuadMax(least)));
-    SetLeast(r, old == ~0u ? old : raised);
+    least_[r] = old == ~0u ? old : raised;
   }
 
   /// Of the sequence at hand; 0 where it runs dense.
@@ -130,15 +93,15 @@ class SkipVoter : protected Consumer<Traits> {
         ptx::LoadWord(base_ + kSkip + offsetof(SkipState, lambdas) + work_.slot() * sizeof(float)));
   }
 
-  /// Whether the units of a tile are blocks of their own, of which the first speaks for the tile.
-  /// The executor refuses such lists (RequireSkippable).
-  __device__ bool Pairs() const {
-    if constexpr (Traits::kLists) return params_.lists.key_block == kUnitKeys;
-    return false;
+ private:
+  /// The address of this warpgroup's part of a member of the ballot at hand.
+  __device__ uint32_t Member(uint32_t member, uint32_t bytes) const {
+    return base_ + kSkip + offsetof(SkipState, ballots) +
+           ballot_ % SkipState::kBallots * sizeof(Ballot) + member + group_ * bytes;
   }
 
- private:
-  uint32_t least_[2];  ///< see Least
+  uint32_t ballot_ = ~0u;  ///< none yet
+  uint32_t least_[2];      ///< see Least
 };
 
 }  // namespace tamis::cuda::sm90
