@@ -95,8 +95,19 @@ __device__ inline uint32_t LoadWord(uint32_t address) {
 __device__ inline void StoreWord(uint32_t address, uint32_t value) {
   asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
 }
-__device__ inline void StoreByte(uint32_t address, uint32_t value) {
-  asm volatile("st.shared.u8 [%0], %1;" ::"r"(address), "r"(value) : "memory");
+
+/// Where `leads`, writes a byte of shared memory and arrives at a barrier: without a branch, whose
+/// end lanes would wait for.
+__device__ inline void PostByte(bool leads, uint32_t address, uint32_t value, uint32_t barrier) {
+  asm volatile(
+      "{\n"
+      ".reg .pred leads;\n"
+      "setp.ne.u32 leads, %0, 0;\n"
+      "@leads st.shared.u8 [%1], %2;\n"
+      "@leads mbarrier.arrive.shared::cta.b64 _, [%3];\n"
+      "}\n" ::"r"(static_cast<uint32_t>(leads)),
+      "r"(address), "r"(value), "r"(barrier)
+      : "memory");
 }
 
 /// Orders this thread's ordinary writes to shared memory before reads by wgmma and the copy engine.

@@ -48,17 +48,17 @@ class SkipVoter : protected Consumer<Traits> {
   /// theirs.
   __device__ __forceinline__ void Cast(bool wanted) {
     ++ballot_;
-    if ((ptx::ThreadIndex() & 31) == 0) {
-      ptx::StoreByte(Member(offsetof(Ballot, votes), 4) + ptx::ThreadIndex() % kWarpgroup / 32,
-                     wanted ? 1 : 0);
-      ptx::Arrive(Member(offsetof(Ballot, cast), 8));
-    }
-    __syncwarp();
+    ptx::PostByte(Leads(),
+                  Member(offsetof(Ballot, votes), 4) + ptx::ThreadIndex() % kWarpgroup / 32,
+                  wanted ? 1 : 0, Member(offsetof(Ballot, cast), 8));
   }
   /// After Cast: whether any warp wants the tile.
   __device__ __forceinline__ bool Outcome() const {
     ptx::Wait(Member(offsetof(Ballot, cast), 8), ballot_ / SkipState::kBallots & 1);
-    return ptx::LoadWord(Member(offsetof(Ballot, votes), 4)) != 0;
+    // By the lane that gives the stage of K back, which comes before the next votes in this place.
+    uint32_t votes = 0;
+    if (Leads()) votes = ptx::LoadWord(Member(offsetof(Ballot, votes), 4));
+    return __any_sync(0xffffffffu, votes != 0);
   }
 
   /// What a tile must reach to be kept by row r of the thread's two: bits of lambda * p(running
@@ -94,6 +94,7 @@ class SkipVoter : protected Consumer<Traits> {
   }
 
  private:
+  __device__ static bool Leads() { return (ptx::ThreadIndex() & 31) == 0; }
   /// The address of this warpgroup's part of a member of the ballot at hand.
   __device__ uint32_t Member(uint32_t member, uint32_t bytes) const {
     return base_ + kSkip + offsetof(SkipState, ballots) +
