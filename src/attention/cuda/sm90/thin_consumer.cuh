@@ -53,7 +53,6 @@ class ThinConsumer : Consumer<Traits> {
         Base::ReleaseValues();
       }
       Base::Write({work_.slot(), queries_.slot()}, o, state);
-      if constexpr (Traits::kStoresOutput) ptx::WaitStoresRead();
       Base::Release(Base::Barrier(Base::kQueryEmpty, queries_.slot()));
       queries_.Advance();
       work_.Advance();
