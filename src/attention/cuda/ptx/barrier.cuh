@@ -85,15 +85,12 @@ __device__ inline bool AnyNamed(uint32_t id, uint32_t threads, bool value) {
   return any != 0;
 }
 
-/// A word or byte of shared memory, read or written here and now: the compiler neither keeps the
-/// value nor derives another address of it.
+/// A word of shared memory, read here and now: the compiler neither keeps the value nor derives
+/// another address of it.
 __device__ inline uint32_t LoadWord(uint32_t address) {
   uint32_t value;
   asm volatile("ld.shared.u32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
   return value;
-}
-__device__ inline void StoreWord(uint32_t address, uint32_t value) {
-  asm volatile("st.shared.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
 }
 
 /// Where `leads`, writes a byte of shared memory and arrives at a barrier: without a branch, whose

@@ -155,11 +155,11 @@ __device__ inline GatheredMetadata GatherMetadata(uint32_t mine) {
   const uint32_t pair = __byte_perm(mine, near, odd ? 0x3715 : 0x6240);
   const uint32_t far = __shfl_xor_sync(0xffffffffu, pair, 2);
   const uint32_t core = __byte_perm(pair, far, high ? 0x3276 : 0x5410);
-  // Bytes of (row 1, row 0) nibbles, one per lane of the quad: two nibbles of one row to byte 0 and
-  // the other two to byte 2. The bytes between them are not used.
-  constexpr uint32_t kNear = 0x000f000fu;
-  const uint32_t above = core >> 4;
-  return {(core & kNear) | (above & ~kNear), (above & kNear) | (core >> 8 & ~kNear)};
+  // Bytes of (row 1, row 0) nibbles, one per lane of the quad, to two halves of four nibbles.
+  GatheredMetadata gathered{core & 0x0f0f0f0fu, (core >> 4) & 0x0f0f0f0fu};
+  gathered.low |= gathered.low >> 4;
+  gathered.up |= gathered.up >> 4;
+  return gathered;
 }
 
 /// Hides keys for the permuted columns. The tile consists of kUnits runs of keys; `last[u][r]`: the

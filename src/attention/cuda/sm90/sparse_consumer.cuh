@@ -30,8 +30,7 @@ class SparseConsumer {
       : params_(params),
         plan_(plan),
         group_(group),
-        base_(ptx::Opaque(ptx::SharedAddress(&plan))),
-        units_(ptx::Opaque(ptx::SharedAddress(&plan) >> 4)) {}
+        base_(ptx::Opaque(ptx::SharedAddress(&plan))) {}
 
   __device__ void Run() {
     float o[Traits::kOutputs];
@@ -348,23 +347,21 @@ class SparseConsumer {
     return -1;
   }
 
-  /// Lower descriptor words of this warpgroup's rows of Q and of the tiles at hand. Products read
-  /// descriptors from uniform registers.
+  /// Lower descriptor words of this warpgroup's rows of Q and of the tiles at hand.
   __device__ uint32_t QueryTile() const {
-    return Tile(offsetof(Plan, q) + group_ * kGroupRows * ptx::kSwizzleRowBytes, queries_.slot(),
-                Traits::kQueryBytes, 16);
+    return ptx::DescriptorLow(base_ + offsetof(Plan, q) +
+                                  ptx::Uniform(queries_.slot()) * Traits::kQueryBytes +
+                                  group_ * kGroupRows * ptx::kSwizzleRowBytes,
+                              16);
   }
   __device__ uint32_t KeyTile() const {
-    return Tile(offsetof(Plan, k), keys_.slot(), Traits::kKeyBytes, 16);
+    return ptx::DescriptorLow(
+        base_ + offsetof(Plan, k) + ptx::Uniform(keys_.slot()) * Traits::kKeyBytes, 16);
   }
   __device__ uint32_t ValueTile() const {
-    return Tile(offsetof(Plan, v), values_.slot(), Traits::kKeyBytes, Traits::kKeyBlockBytes);
-  }
-  /// In units of descriptors from the start: that leaves sums of constants.
-  __device__ uint32_t Tile(uint32_t offset, uint32_t slot, uint32_t stage_bytes,
-                           uint32_t block_bytes) const {
-    return units_ + ptx::DescriptorLow(offset, block_bytes) +
-           ptx::Uniform(slot) * (stage_bytes >> 4);
+    return ptx::DescriptorLow(
+        base_ + offsetof(Plan, v) + ptx::Uniform(values_.slot()) * Traits::kKeyBytes,
+        Traits::kKeyBlockBytes);
   }
 
   __device__ void WaitKeys() const { ptx::Wait(Barrier(kKeyFull, keys_.slot()), keys_.phase()); }
@@ -391,8 +388,7 @@ class SparseConsumer {
   const ForwardParams& params_;
   SharedPlan<Traits>& plan_;
   const uint32_t group_;
-  const uint32_t base_;   ///< of the plan; taken once: the compiler would derive it in every step
-  const uint32_t units_;  ///< the same in 16 bytes, as descriptors count
+  const uint32_t base_;  ///< of the plan; taken once: the compiler would derive it in every step
   Ring<Traits::kQueryStages> queries_;
   Ring<Traits::kKeyStages> keys_;
   Ring<Traits::kValueStages> values_;
