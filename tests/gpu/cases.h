@@ -60,6 +60,9 @@ std::vector<Case> SparseCases(bool quick);
 std::vector<Case> GatherCases(bool quick);
 std::vector<Case> SkipCases(bool quick);
 
+/// "2:4 sinks 5", for names.
+std::string RuleName(const NOfMRule& rule);
+
 void AddWindowsAndColumns(const AttentionArguments& arguments, const IndexOptions& options,
                           uint64_t seed, TileIndexStorage& index);
 TileIndexStorage MakeIndex(const AttentionArguments& arguments, const IndexOptions& options,

@@ -3,7 +3,7 @@
 //   tamis_gpu check [--quick] [--filter TEXT] [--seed N]
 //   tamis_gpu bench [--lengths N...] [--head-dims N...] [--f16] [--bidirectional] [--sustained]
 //                   [--paged | --ragged | --general | --lists | --columns | --sparse | --thin |
-//                    --sparse-lists | --skip | --skip-lists | --skip-structured]
+//                    --sparse-lists | --skip | --skip-lists | --skip-structured | --skip-sparse]
 //                                      beside the dense call (--sparse-lists: beside lists alone),
 //                                      taking turns; the last number is the rate over the first
 //                                      call's
@@ -203,6 +203,27 @@ std::vector<BenchCall> SkipStructuredCalls(const BenchCall& dense) {
   return calls;
 }
 
+/// N:M with tiles dropped, each beside the same N:M alone.
+std::vector<BenchCall> SkipSparseCalls(const BenchCall& dense) {
+  BenchCall scattered = dense;
+  scattered.name = "dense, scattered";
+  scattered.inputs = {Inputs::Kind::kScattered, 128};
+  std::vector<BenchCall> calls = {scattered};
+  const auto add = [&](const char* name, const NOfMRule& rule) {
+    BenchCall call = scattered;
+    call.name = name;
+    call.rule.n_of_m = rule;
+    calls.push_back(call);
+    for (const double quantile : {-9.0, -0.7, -0.2, 0.4}) {
+      calls.push_back(WithLambda(call, ScatteredLambda(dense.head_dim, quantile)));
+    }
+  };
+  add("2:4", {.n = 2, .m = 4});
+  add("1:2", {.n = 1, .m = 2});
+  add("2:4, 4 sinks, 64 recent", {.n = 2, .m = 4, .sink_tokens = 4, .recent_tokens = 64});
+  return calls;
+}
+
 /// Apart from SparseCalls: they draw little power, which raises the clock of whoever comes next.
 std::vector<BenchCall> ThinCalls(const BenchCall& dense) {
   std::vector<BenchCall> calls = {dense, dense, dense};
@@ -259,6 +280,8 @@ int Bench(const std::vector<std::string>& words) {
       others = SkipListCalls;
     } else if (word == "--skip-structured") {
       others = SkipStructuredCalls;
+    } else if (word == "--skip-sparse") {
+      others = SkipSparseCalls;
     } else if (word == "--thin") {
       others = ThinCalls;
     } else if (word == "--sparse-lists") {

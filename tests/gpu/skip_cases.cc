@@ -89,6 +89,26 @@ std::vector<Case> PagedKinds() {
   return cases;
 }
 
+/// Skip-softmax beside N:M: by the sparse product, and by dropping scores before the dense one.
+constexpr NOfMRule kSparseRules[] = {
+    {.n = 2, .m = 4},
+    {.n = 1, .m = 2},
+    {.n = 1, .m = 4},
+    {.n = 2, .m = 4, .sink_tokens = 5},
+    {.n = 2, .m = 4, .recent_tokens = 70},
+    {.n = 2, .m = 4, .skip_diagonal_blocks = true},
+    {.n = 1, .m = 2, .sink_tokens = 130, .recent_tokens = 9, .skip_diagonal_blocks = true},
+    {.n = 1, .m = 4, .sink_tokens = 1, .recent_tokens = 300},
+    {.n = 3, .m = 4},
+    {.n = 4, .m = 8},
+    {.n = 7, .m = 8, .sink_tokens = 5, .recent_tokens = 9},
+    {.n = 1, .m = 8, .skip_diagonal_blocks = true},
+};
+
+bool KeepsTokens(const NOfMRule& rule) {
+  return rule.sink_tokens > 0 || rule.recent_tokens > 0 || rule.skip_diagonal_blocks;
+}
+
 /// Off, next to nothing, some, most; side by side, from 1 on dense.
 const std::vector<std::vector<float>>& Lambdas() {
   static const std::vector<std::vector<float>> lambdas = {
@@ -105,7 +125,8 @@ std::vector<Case> SkipCases(bool quick) {
     c.options.head_dim = head_dim;
     c.lambda = lambda;
     c.name = fmt::format(
-        "skip {}{}{} {}", lambda[0], lambda.size() > 1 ? ".." : "",
+        "skip {}{}{}{} {}", lambda[0], lambda.size() > 1 ? ".." : "",
+        c.rule.n_of_m.n != 0 ? " " + RuleName(c.rule.n_of_m) : "",
         c.index ? fmt::format(" lists {}x{} {}", c.index->query_block, c.index->key_block,
                               c.index->shared ? "shared" : "per head")
                 : "",
@@ -126,14 +147,38 @@ std::vector<Case> SkipCases(bool quick) {
       }
     }
   };
+  // Every kind with every N:M rule under the mix of lambdas.
+  const auto add_sparse = [&](Case kind) {
+    const bool main = kind.name == "ragged" || kind.name == "key lengths, heads first";
+    if (quick && !main) return;
+    for (const NOfMRule& rule : kSparseRules) {
+      // Of the quick cases one of either product, and one with tokens.
+      if (quick && !(rule.n == 2 && rule.recent_tokens == 0 && !rule.skip_diagonal_blocks))
+        continue;
+      kind.rule.n_of_m = rule;
+      Case c = kind;
+      // How many pairs are kept on top of a selection depends on what it chose: exact scores.
+      if (KeepsTokens(rule)) c.options.values = Values::kIntegers;
+      for (const int32_t head_dim : {128, 64, 96}) {
+        if (head_dim == 96 && (!main || quick)) continue;
+        add(c, Lambdas().back(), DType::kBF16, head_dim);
+        if (!quick && main) add(c, Lambdas().back(), DType::kF16, head_dim);
+      }
+    }
+  };
   for (const Case& kind : Kinds()) add_all(kind);
   for (const Case& kind : PagedKinds()) add_all(kind);
+  for (const Case& kind : Kinds()) add_sparse(kind);
+  if (!quick) add_sparse(PagedKinds().front());
   for (const int32_t query_block : {128, 64}) {
     for (const bool shared : {false, true}) {
       for (Case kind : Kinds()) {
         kind.index = IndexOptions{
             .query_block = query_block, .shared = shared, .density = 0.6, .empty_rows = 0.1};
         add_all(kind);
+        const bool some = kind.name == "structured" || kind.name == "query starts" ||
+                          kind.name == "integers, many rows" || kind.name == "ragged";
+        if (some && shared == (query_block == 64)) add_sparse(kind);
       }
     }
   }

@@ -48,14 +48,6 @@ constexpr NOfMRule kRules[] = {
     {.n = 1, .m = 4, .sink_tokens = 1, .recent_tokens = 1},
 };
 
-std::string RuleName(const NOfMRule& rule) {
-  std::string name = fmt::format("{}:{}", rule.n, rule.m);
-  if (rule.sink_tokens > 0) name += fmt::format(" sinks {}", rule.sink_tokens);
-  if (rule.recent_tokens > 0) name += fmt::format(" recent {}", rule.recent_tokens);
-  if (rule.skip_diagonal_blocks) name += " dense diagonal";
-  return name;
-}
-
 /// Rules and layouts that the sparse product does not run.
 std::vector<Case> ThinKinds() {
   return {
@@ -160,6 +152,14 @@ std::vector<Case> ListKinds() {
 }
 
 }  // namespace
+
+std::string RuleName(const NOfMRule& rule) {
+  std::string name = fmt::format("{}:{}", rule.n, rule.m);
+  if (rule.sink_tokens > 0) name += fmt::format(" sinks {}", rule.sink_tokens);
+  if (rule.recent_tokens > 0) name += fmt::format(" recent {}", rule.recent_tokens);
+  if (rule.skip_diagonal_blocks) name += " dense diagonal";
+  return name;
+}
 
 std::vector<Case> SparseCases(bool quick) {
   std::vector<Case> cases;

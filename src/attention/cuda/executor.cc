@@ -217,18 +217,21 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
     if (RunsSparse(a, index != nullptr, thin)) {
       maps.k = EncodeGroupMap(layouts.k, kGroupKeys, params.box_rows / kGroupKeys);
       maps.v_groups = EncodeGroupMap(layouts.v, kGroupKeys, params.box_rows / kGroupKeys);
-    } else if (ThinsGroups(a, index != nullptr, thin)) {
+    } else if (!skips && ThinsGroups(a, index != nullptr, thin)) {
       maps.k = EncodeGroupMap(layouts.k, kThinGroupKeys, params.box_rows / kThinGroupKeys);
       maps.v = EncodeGroupMap(layouts.v, kThinGroupKeys, params.box_rows / kThinGroupKeys);
     }
-    const TileIndexShape blocks = index != nullptr ? index->shape : TileIndexShape{};
+    // Of the tiles that the rule speaks of.
+    const TileGeometry& geometry = rule.skip_softmax.geometry;
+    const int32_t query_block = index != nullptr ? index->shape.query_block : geometry.tile_rows;
+    const int32_t key_block = index != nullptr ? index->shape.key_block : geometry.tile_columns;
     params.thin = {.n = thin.n,
                    .m = thin.m,
                    .sink_tokens = thin.sink_tokens,
                    .recent_tokens = thin.recent_tokens,
                    .dense_diagonal = thin.skip_diagonal_blocks,
-                   .query_block_shift = std::countr_zero(static_cast<uint32_t>(blocks.query_block)),
-                   .key_block_shift = std::countr_zero(static_cast<uint32_t>(blocks.key_block)),
+                   .query_block_shift = std::countr_zero(static_cast<uint32_t>(query_block)),
+                   .key_block_shift = std::countr_zero(static_cast<uint32_t>(key_block)),
                    .k = layouts.k.data,
                    .k_stride = layouts.k.stride,
                    .head_dim = layouts.k.dim};
@@ -275,6 +278,10 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
         static_cast<char*>(workspace) + OrderBytes(a, index ? &index->shape : nullptr));
     CheckCuda(cudaMemsetAsync(params.skip.dropped, 0, drops.bytes, cuda_stream),
               "clearing the map of dropped tiles");
+    const size_t heads = static_cast<size_t>(a.batch) * static_cast<size_t>(a.q_heads);
+    CheckCuda(cudaMemsetAsync(a.counts, 0, heads * sizeof(AttentionCounts), cuda_stream),
+              "clearing the counts");
+    params.skip.counts = a.counts;
   }
   // Tiles of one section descend in length: rounds of alternating direction share them out to a few
   // per cent. Else blocks ask for the next tile, which costs a launch to clear the counter.
@@ -300,12 +307,15 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
   const int32_t blocks = std::min(params.tiles, DeviceAttribute(cudaDevAttrMultiProcessorCount));
   CheckCuda(kernel.launch(maps, params, blocks, cuda_stream), "launching attention");
   if (a.counts == nullptr) return;
-  const size_t heads = static_cast<size_t>(a.batch) * static_cast<size_t>(a.q_heads);
-  CheckCuda(cudaMemsetAsync(a.counts, 0, heads * sizeof(AttentionCounts), cuda_stream),
-            "clearing the counts");
-  CheckCuda(sm90::CountTiles(params, index != nullptr, rule.skip_softmax.geometry.tile_columns,
-                             a.counts, cuda_stream),
-            "counting tiles");
+  using Kept = sm90::CountedTiles::Kept;
+  const sm90::CountedTiles counted = {.keys = rule.skip_softmax.geometry.tile_columns,
+                                      .listed = index != nullptr,
+                                      .kept = thin.n == 0 ? Kept::kAllowed
+                                              : RunsSparse(a, index != nullptr, thin)
+                                                  ? Kept::kSelected
+                                                  : Kept::kCounted,
+                                      .kernel_rows = kernel.tile_rows};
+  CheckCuda(sm90::CountTiles(params, counted, cuda_stream), "counting tiles");
 }
 
 }  // namespace tamis::cuda

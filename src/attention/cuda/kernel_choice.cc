@@ -18,13 +18,30 @@ const sm90::Kernel& ThinKernelOf(const AttentionArguments& a, bool bf16, int32_t
   return (lists ? kernels.lists : kernels.dense)[rule.m == 8 ? 1 : 0];
 }
 
+/// Place of a rule that RunsSparse in an array of kernels.
+int KindOf(const NOfMRule& rule) { return rule.n == 2 ? 0 : rule.m == 2 ? 1 : 2; }
+
 const sm90::Kernel& SparseKernelOf(bool bf16, int32_t dim, bool lists, const NOfMRule& rule) {
   const sm90::SparseKernels& kernels = dim > 64
                                            ? (bf16 ? sm90::kSparseBf16D128 : sm90::kSparseF16D128)
                                            : (bf16 ? sm90::kSparseBf16D64 : sm90::kSparseF16D64);
-  const int kind = rule.n == 2 ? 0 : rule.m == 2 ? 1 : 2;
-  if (lists) return kernels.lists[kind];
-  return (KeepsTokens(rule) ? kernels.with_tokens : kernels.plain)[kind];
+  if (lists) return kernels.lists[KindOf(rule)];
+  return (KeepsTokens(rule) ? kernels.with_tokens : kernels.plain)[KindOf(rule)];
+}
+
+/// Of calls with skip-softmax beside N:M.
+const sm90::Kernel& ThinSkipKernelOf(bool bf16, int32_t dim, bool lists) {
+  const sm90::ThinSkipKernels& kernels =
+      dim > 64 ? (bf16 ? sm90::kThinSkipBf16D128 : sm90::kThinSkipF16D128)
+               : (bf16 ? sm90::kThinSkipBf16D64 : sm90::kThinSkipF16D64);
+  return lists ? kernels.lists : kernels.dense;
+}
+
+const sm90::Kernel& SparseSkipKernelOf(bool bf16, int32_t dim, bool lists, const NOfMRule& rule) {
+  const sm90::SparseSkipKernels& kernels =
+      dim > 64 ? (bf16 ? sm90::kSparseSkipBf16D128 : sm90::kSparseSkipF16D128)
+               : (bf16 ? sm90::kSparseSkipBf16D64 : sm90::kSparseSkipF16D64);
+  return (lists ? kernels.lists : kernels.dense)[KindOf(rule)];
 }
 
 /// True where the copy engine can bring keys in groups of `keys`.
@@ -56,9 +73,14 @@ bool Gathers(const TileIndex* index) {
   return index != nullptr && (index->window_offsets != nullptr || index->column_offsets != nullptr);
 }
 
-const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists) {
-  const bool wide = std::max(a.head_dim, a.dim_v()) > 64;
-  if (a.dtype == DType::kBF16) {
+const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists, const NOfMRule& thin) {
+  const int32_t dim = std::max(a.head_dim, a.dim_v());
+  const bool wide = dim > 64, bf16 = a.dtype == DType::kBF16;
+  if (thin.n != 0) {
+    return RunsSparse(a, lists, thin) ? SparseSkipKernelOf(bf16, dim, lists, thin)
+                                      : ThinSkipKernelOf(bf16, dim, lists);
+  }
+  if (bf16) {
     if (lists) return wide ? sm90::kListsSkipBf16D128 : sm90::kListsSkipBf16D64;
     return wide ? sm90::kSkipBf16D128 : sm90::kSkipBf16D64;
   }
@@ -68,7 +90,7 @@ const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists) {
 
 const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index,
                              const NOfMRule& thin, bool skips) {
-  if (skips) return SkipKernelOf(a, index != nullptr);
+  if (skips) return SkipKernelOf(a, index != nullptr, thin);
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
   const bool lists = index != nullptr;

@@ -22,14 +22,15 @@ NOfMRule ActiveNOfM(const AttentionArguments& a, const TileRule& rule);
 /// True where the sparse product runs a rule: groups of four keys that the copy engine can bring.
 bool RunsSparse(const AttentionArguments& a, bool lists, const NOfMRule& rule);
 
-/// True where a rule that the sparse product does not run drops scores of such groups of eight.
+/// True where a rule that the sparse product does not run, without skip-softmax, drops scores of
+/// such groups of eight.
 bool ThinsGroups(const AttentionArguments& a, bool lists, const NOfMRule& rule);
 
 /// True where single keys or parts of key blocks are visited.
 bool Gathers(const TileIndex* index);
 
-/// The kernels with skip-softmax.
-const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists);
+/// The kernels with skip-softmax. `thin`: the call's active N:M.
+const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists, const NOfMRule& thin);
 
 /// `thin`: the call's active N:M. `skips`: with skip-softmax.
 const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index,

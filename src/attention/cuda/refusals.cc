@@ -50,9 +50,9 @@ void RequirePlain(const AttentionArguments& a, std::string_view what) {
   absent(a.sink_logits != nullptr, "sink logits");
 }
 
-/// What skip-softmax does not run and other calls do. `geometry` is one of Geometries.
+/// What skip-softmax does not run and other calls do. Its geometry is one of Geometries.
 void RequireSkippable(const AttentionArguments& a, const TileIndexShape* index,
-                      const TileGeometry& geometry) {
+                      const TileRule& rule) {
   RequirePlain(a, "skip-softmax");
   if (index != nullptr) {
     // One vote decides a tile of keys.
@@ -62,11 +62,13 @@ void RequireSkippable(const AttentionArguments& a, const TileIndexShape* index,
             kListSkipColumns, index->key_block);
     return;
   }
-  const int32_t tile_keys = SkipKernelOf(a, false).tile_keys;
-  Require(geometry.tile_columns == tile_keys,
-          "skip-softmax tile_columns are {}; with head dims of {} and {} and without a TileIndex "
-          "the CUDA executor runs {}",
-          geometry.tile_columns, a.head_dim, a.dim_v(), tile_keys);
+  const NOfMRule thin = ActiveNOfM(a, rule);
+  const int32_t tile_keys = SkipKernelOf(a, false, thin).tile_keys;
+  const int32_t tile_columns = rule.skip_softmax.geometry.tile_columns;
+  Require(tile_columns == tile_keys,
+          "skip-softmax tile_columns are {}; with head dims of {} and {}, {} N:M and without a "
+          "TileIndex the CUDA executor runs {}",
+          tile_columns, a.head_dim, a.dim_v(), thin.n != 0 ? "with" : "without", tile_keys);
 }
 
 }  // namespace
@@ -98,8 +100,7 @@ void RequireSupported(const AttentionArguments& a, const TileIndexShape* index,
     RequireAbsent(a.paged.page_size != 0, "paged K and V with a TileIndex");
   }
   if (rule.skip_softmax.lambda != nullptr) {
-    RequireSkippable(a, index, rule.skip_softmax.geometry);
-    RequireAbsent(ActiveNOfM(a, rule).n != 0, "N:M with skip-softmax");
+    RequireSkippable(a, index, rule);
   }
   if (ActiveNOfM(a, rule).n != 0) RequirePlain(a, "N:M");
   RequireAbsent(a.counts != nullptr && rule.skip_softmax.lambda == nullptr,

@@ -261,7 +261,7 @@ class Consumer {
                              work.start + warp_row + kWarpRows};
     const Interval diagonal =
         params_.thin.dense_diagonal
-            ? DiagonalKeys<Traits::kLists>(params_, work, warp_row, warp_row + kWarpRows - 1)
+            ? DiagonalKeys<kOtherBlocks<Traits>>(params_, work, warp_row, warp_row + kWarpRows - 1)
             : Interval{0, 0};
 #pragma unroll
     for (int box = 0; box < Walk::kBoxes; ++box) {
@@ -275,7 +275,8 @@ class Consumer {
       const int32_t key = first + 2 * (thread & 3);
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const RowKeeps<Traits::kLists> keeps(params_, work, warp_row + thread % 32 / 4 + 8 * r);
+        const RowKeeps<kOtherBlocks<Traits>> keeps(params_, work,
+                                                   warp_row + thread % 32 / 4 + 8 * r);
 #pragma unroll
         for (int i = 2 * r; i < kBoxScores; i += (i & 1) == 0 ? 1 : 3) {
           const int32_t column = key + ColumnOf(i);

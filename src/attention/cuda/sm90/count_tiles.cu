@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "attention/cuda/sm90/launch.cuh"
+#include "attention/cuda/sm90/thin.cuh"
 #include "attention/cuda/sm90/work.cuh"
 
 namespace tamis::cuda::sm90 {
@@ -11,13 +12,19 @@ namespace {
 
 constexpr int kThreads = 128;
 
-/// Pairs that the mask allows of rows [row, row + rows) with keys [key, key + keys).
-__device__ int32_t AllowedPairs(const ForwardParams& params, const TileWork& work, int32_t row,
-                                int32_t rows, int32_t key, int32_t keys) {
-  if (LastKey(params, work, row) >= key + keys - 1) return rows * keys;
+/// Of the first `keys` keys of a group of `m` after the other, how many the best `n` of each are.
+__device__ int32_t Best(int32_t keys, int32_t n, int32_t m) {
+  return keys / m * n + min(keys % m, n);
+}
+
+/// Pairs of rows [row, row + rows) with keys [key, key + keys) that the mask allows, the best `n`
+/// of every `m` keys of them; n = m: all.
+__device__ int32_t Pairs(const ForwardParams& params, const TileWork& work, int32_t row,
+                         int32_t rows, int32_t key, int32_t keys, int32_t n, int32_t m) {
+  if (LastKey(params, work, row) >= key + keys - 1) return rows * Best(keys, n, m);
   int32_t pairs = 0;
   for (int32_t i = 0; i < rows; ++i) {
-    pairs += min(max(LastKey(params, work, row + i) + 1 - key, 0), keys);
+    pairs += Best(min(max(LastKey(params, work, row + i) + 1 - key, 0), keys), n, m);
   }
   return pairs;
 }
@@ -30,13 +37,13 @@ __device__ void Add(int64_t& count, int64_t n) {
 
 /// A block for kVoteRows rows of a head; its threads share the tiles.
 __global__ void __launch_bounds__(kThreads)
-    Count(const ForwardParams params, bool lists, int32_t tile_keys, AttentionCounts* all) {
+    Count(const ForwardParams params, const CountedTiles tiles) {
   const auto row_block = static_cast<int32_t>(blockIdx.x);
   const auto head = static_cast<int32_t>(blockIdx.y);
   const auto b = static_cast<int32_t>(blockIdx.z);
   TileWork work;
   OpenSequence(params, b, work);
-  AttentionCounts& counts = all[int64_t{b} * params.q_heads + head];
+  AttentionCounts& counts = params.skip.counts[int64_t{b} * params.q_heads + head];
   if (row_block == 0 && threadIdx.x == 0 && params.skip.lambda[b] >= 1.0f) {
     counts.lambda_saturated = 1;
   }
@@ -48,27 +55,35 @@ __global__ void __launch_bounds__(kThreads)
       ((int64_t{b} * params.q_heads + head) * params.skip.row_blocks + row_block) *
           params.skip.row_words;
   const uint32_t* listed = nullptr;
-  if (lists) {
+  if (tiles.listed) {
     listed = params.lists.bitmap +
              ((int64_t{b} * params.lists.head_rows + head / params.lists.heads_per_row) *
                   params.lists.row_blocks +
               row / params.lists.query_block) *
                  params.lists.row_words;
   }
+  DenseTiles dense;
+  if (tiles.kept == CountedTiles::Kept::kSelected) {
+    work.first_query = row / tiles.kernel_rows * tiles.kernel_rows;
+    dense.Find<true>(params, work, tiles.kernel_rows, tiles.keys);
+  }
   AttentionCounts mine;
   const int32_t last = LastKey(params, work, row + rows - 1);
-  for (auto tile = static_cast<int32_t>(threadIdx.x); tile <= last / tile_keys && last >= 0;
+  for (auto tile = static_cast<int32_t>(threadIdx.x); tile <= last / tiles.keys && last >= 0;
        tile += kThreads) {
-    const int32_t keys = min(tile_keys, work.keys - tile * tile_keys);
-    const int32_t pairs = AllowedPairs(params, work, row, rows, tile * tile_keys, keys);
+    const int32_t keys = min(tiles.keys, work.keys - tile * tiles.keys);
+    const int32_t pairs = Pairs(params, work, row, rows, tile * tiles.keys, keys, 1, 1);
     mine.allowed_pairs += pairs;
-    if (lists && (listed[tile / 32] >> tile % 32 & 1) == 0) continue;
+    if (tiles.listed && (listed[tile / 32] >> tile % 32 & 1) == 0) continue;
     mine.visited_pairs += pairs;
     ++mine.visited_tiles;
-    if ((dropped[tile / 32] >> tile % 32 & 1) == 0) {
-      mine.kept_pairs += pairs;
-    } else {
+    if ((dropped[tile / 32] >> tile % 32 & 1) != 0) {
       ++mine.skipped_tiles;
+    } else if (tiles.kept == CountedTiles::Kept::kAllowed) {
+      mine.kept_pairs += pairs;
+    } else if (tiles.kept == CountedTiles::Kept::kSelected && dense.From(tile) != tile) {
+      mine.kept_pairs +=
+          Pairs(params, work, row, rows, tile * tiles.keys, keys, params.thin.n, params.thin.m);
     }
   }
   Add(counts.allowed_pairs, mine.allowed_pairs);
@@ -80,10 +95,10 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-cudaError_t CountTiles(const ForwardParams& params, bool lists, int32_t tile_keys,
-                       AttentionCounts* counts, cudaStream_t stream) {
+cudaError_t CountTiles(const ForwardParams& params, const CountedTiles& tiles,
+                       cudaStream_t stream) {
   const dim3 grid(params.skip.row_blocks, params.q_heads, params.batch);
-  Count<<<grid, kThreads, 0, stream>>>(params, lists, tile_keys, counts);
+  Count<<<grid, kThreads, 0, stream>>>(params, tiles);
   return cudaGetLastError();
 }
 

@@ -18,8 +18,10 @@
 #include "attention/cuda/sm90/load.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/skip_consumer.cuh"
+#include "attention/cuda/sm90/skip_traits.cuh"
 #include "attention/cuda/sm90/start.cuh"
 #include "attention/cuda/sm90/thin_consumer.cuh"
+#include "attention/cuda/sm90/thin_skip_consumer.cuh"
 #include "attention/cuda/sm90/thin_traits.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
@@ -57,7 +59,9 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
     }
   } else {
     ptx::RaiseRegisters<Traits::kConsumerRegisters>();
-    if constexpr (Traits::kSkips) {
+    if constexpr (Traits::kSkips && Traits::kThins != 0) {
+      ThinSkipConsumer<Traits>(params, o, plan, group - 1).Run();
+    } else if constexpr (Traits::kSkips) {
       SkipConsumer<Traits>(params, o, plan, group - 1).Run();
     } else if constexpr (Traits::kThinGroups) {
       // Derived again where it is needed: there is no register to keep it in.
@@ -99,11 +103,18 @@ constexpr Kernel ForwardKernel() {
 /// The kernels that drop scores before the dense product.
 template <typename Element, int kHeadDim>
 constexpr ThinKernels MakeThinKernels() {
-  return {{ForwardKernel<Traits<Element, kHeadDim, false, 4>>(),
-           ForwardKernel<Traits<Element, kHeadDim, false, 8>>()},
-          {ForwardKernel<ListTraits<Element, kHeadDim, 4>>(),
-           ForwardKernel<ListTraits<Element, kHeadDim, 8>>()},
+  return {{ForwardKernel<Traits<Element, kHeadDim, false, kThinsFours>>(),
+           ForwardKernel<Traits<Element, kHeadDim, false, kThinsEights>>()},
+          {ForwardKernel<ListTraits<Element, kHeadDim, kThinsFours>>(),
+           ForwardKernel<ListTraits<Element, kHeadDim, kThinsEights>>()},
           ForwardKernel<ThinGroupTraits<Element, kHeadDim>>()};
+}
+
+/// Those with skip-softmax beside it.
+template <typename Element, int kHeadDim>
+constexpr ThinSkipKernels MakeThinSkipKernels() {
+  return {ForwardKernel<SkipTraits<Traits<Element, kHeadDim, false, kThinsAny>>>(),
+          ForwardKernel<SkipTraits<ListTraits<Element, kHeadDim, kThinsAny>>>()};
 }
 
 }  // namespace tamis::cuda::sm90

@@ -71,7 +71,7 @@ class GroupRows {
     head_ = work.q_head / params.group;
     batch_ = work.sequence;
     if constexpr (Traits::kTokens) {
-      dense_.Find(params, work, Traits::kTileRows, Traits::kTileKeys);
+      dense_.Find<kOtherBlocks<Traits>>(params, work, Traits::kTileRows, Traits::kTileKeys);
     }
   }
   __device__ const DenseTiles& dense() const { return dense_; }

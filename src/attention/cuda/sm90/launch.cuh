@@ -46,10 +46,19 @@ cudaError_t LaunchMeasureRows(const ForwardParams& params, cudaStream_t stream);
 extern const Kernel kSkipBf16D64, kSkipBf16D128, kSkipF16D64, kSkipF16D128;
 extern const Kernel kListsSkipBf16D64, kListsSkipBf16D128, kListsSkipF16D64, kListsSkipF16D128;
 
-/// Adds the counts of a call whose kernel has filled params.skip.dropped to `counts`, of 0. Tiles
-/// have `tile_keys` keys. `lists`: params.lists says which were visited, else all.
-cudaError_t CountTiles(const ForwardParams& params, bool lists, int32_t tile_keys,
-                       AttentionCounts* counts, cudaStream_t stream);
+/// The tiles of a call whose kernel has filled params.skip.dropped.
+struct CountedTiles {
+  int32_t keys;  ///< of a tile
+  bool listed;   ///< params.lists says which were visited, else all
+  /// Of tiles that were not dropped, what is kept: the pairs that the mask allows; of those the
+  /// best of N:M, while the kernel has counted tiles with tokens that are kept besides, which it
+  /// finds for `kernel_rows` rows together; or what the kernel has counted.
+  enum class Kept : uint8_t { kAllowed, kSelected, kCounted } kept;
+  int32_t kernel_rows;
+};
+
+/// Adds what they hold to params.skip.counts.
+cudaError_t CountTiles(const ForwardParams& params, const CountedTiles& tiles, cudaStream_t stream);
 
 /// Clears the tile counter and fills `params.lists.order`.
 cudaError_t LaunchListOrder(const ForwardParams& params, cudaStream_t stream);
@@ -66,8 +75,21 @@ struct ThinKernels {
   Kernel lists[2];
   Kernel groups;
 };
+/// Skip-softmax with every N:M, with and without tokens that are kept besides: on the sparse
+/// product (2:4, 1:2 and 1:4; lists without such tokens), and on the dense one.
+struct SparseSkipKernels {
+  Kernel dense[3];
+  Kernel lists[3];
+};
+struct ThinSkipKernels {
+  Kernel dense;
+  Kernel lists;
+};
 extern const ThinKernels kThinBf16D64, kThinBf16D128, kThinF16D64, kThinF16D128;
 extern const SparseKernels kSparseBf16D64, kSparseBf16D128, kSparseF16D64, kSparseF16D128;
+extern const ThinSkipKernels kThinSkipBf16D64, kThinSkipBf16D128, kThinSkipF16D64, kThinSkipF16D128;
+extern const SparseSkipKernels kSparseSkipBf16D64, kSparseSkipBf16D128;
+extern const SparseSkipKernels kSparseSkipF16D64, kSparseSkipF16D128;
 
 }  // namespace tamis::cuda::sm90
 

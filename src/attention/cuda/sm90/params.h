@@ -83,6 +83,9 @@ struct SkipParams {
   /// dropped; 0 at launch. Null: not wanted.
   uint32_t* dropped;
   int32_t row_blocks, row_words;
+  /// [batch][q_heads], 0 at launch: where kernels with N:M add pairs that they keep of tiles with
+  /// tokens that are kept besides. Null: not wanted.
+  AttentionCounts* counts;
 };
 
 /// Everything but the tensor maps. Arrays lie in device memory.

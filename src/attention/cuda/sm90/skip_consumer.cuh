@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "attention/cuda/sm90/consumer.cuh"
 #include "attention/cuda/sm90/skip_softmax.cuh"
 #include "attention/cuda/sm90/skip_traits.cuh"
 #include "attention/cuda/sm90/skip_voter.cuh"
@@ -17,8 +18,8 @@
 namespace tamis::cuda::sm90 {
 
 template <class Traits>
-class SkipConsumer : SkipVoter<Traits> {
-  using Base = SkipVoter<Traits>;
+class SkipConsumer : SkipVoter<Traits, Consumer<Traits>> {
+  using Base = SkipVoter<Traits, Consumer<Traits>>;
   using Walk = typename Base::Walk;
   using Done = typename Base::Done;
   using Base::base_;
@@ -26,14 +27,13 @@ class SkipConsumer : SkipVoter<Traits> {
   using Base::full_;
   using Base::group_;
   using Base::keys_;
-  using Base::Lambda;
   using Base::Least;
+  using Base::MarkDropped;
   using Base::OpenLimits;
   using Base::Outcome;
   using Base::params_;
   using Base::plan_;
   using Base::queries_;
-  using Base::RaiseLimit;
   using Base::RaiseLimits;
   using Base::tile_;
   using Base::values_;
@@ -227,9 +227,7 @@ class SkipConsumer : SkipVoter<Traits> {
 
   /// The softmax of the first tile of a walk, which is kept.
   __device__ __forceinline__ void FirstTile(Registers& x) {
-    const auto row = static_cast<int32_t>(ptx::ThreadIndex() % kWarpgroup / 32 * 16 +
-                                          ptx::ThreadIndex() % 32 / 4);
-    OpenLimits(Rows() - row);
+    OpenLimits();
     Base::Mask(x.s);
     x.state.Reset();
     Rebase(x);
@@ -266,21 +264,10 @@ class SkipConsumer : SkipVoter<Traits> {
     __syncwarp();  // every lane has read K before lane 0 releases its stage
   }
 
-  /// sm90::Rebase, and limits against the new reference.
+  /// As SkipVoter's, of the tile at hand, whose largest probabilities it puts into the limits.
   __device__ __forceinline__ float2 Rebase(Registers& x) {
-    const float score[2] = {LargestScore<Traits::kScores / 2>(x.s, 0),
-                            LargestScore<Traits::kScores / 2>(x.s, 2)};
-    const float2 factor = sm90::Rebase(x.s, Base::Scale(), x.state);
-    const float lambda = Lambda();
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float p = score[r] == -INFINITY
-                          ? 0.0f
-                          : ptx::Exp2(fmaf(score[r], Base::Scale(), -x.state.reference[r]));
-      RaiseLimit(r, r == 0 ? factor.x : factor.y, p * lambda);
-      x.largest[r] = 0.0f;
-    }
-    return factor;
+    x.largest[0] = x.largest[1] = 0.0f;
+    return Base::Rebase(x.s, x.state);
   }
 
   /// Gives back V of a dropped tile. Not before it has been filled: parity tells a filling from
@@ -326,26 +313,6 @@ class SkipConsumer : SkipVoter<Traits> {
     RaiseLimits(x.largest);
     ptx::WaitBatches<0>();
     ptx::Pin(x.s);
-  }
-
-  /// Rows of this warpgroup that exist; may be negative.
-  __device__ int32_t Rows() const { return Walk::Output(plan_, work_.slot(), group_).rows; }
-
-  /// Marks the tile at hand, whose K must not have been released, as dropped for CountTiles.
-  __device__ __forceinline__ void MarkDropped() {
-    uint32_t* const map = params_.skip.dropped;
-    if (map == nullptr || ptx::ThreadIndex() % kWarpgroup != 0) return;
-    const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
-    if (rows.rows <= 0) return;
-    uint32_t* const row =
-        map + ((int64_t{rows.sequence} * params_.q_heads + rows.q_head) * params_.skip.row_blocks +
-               Walk::FirstRow(plan_, work_.slot(), group_) / kVoteRows) *
-                  params_.skip.row_words;
-    int32_t tile = tile_;
-    if constexpr (Traits::kLists) {
-      tile = plan_.lists.keys[keys_.slot()].first[0] / Traits::kTileKeys;
-    }
-    atomicOr(row + tile / 32, 1u << tile % 32);
   }
 
   /// As Consumer's, but where the compiler would move each address that it makes of a uniform slot,

@@ -1,19 +1,21 @@
-// The vote of a warpgroup on which tiles it keeps, and the limits that its rows vote by.
+// The vote of a warpgroup on which tiles it keeps, the limits that its rows vote by, and what
+// counts need to know of both.
 #ifndef TAMIS_ATTENTION_CUDA_SM90_SKIP_VOTER_CUH_
 #define TAMIS_ATTENTION_CUDA_SM90_SKIP_VOTER_CUH_
 
 #include <cstddef>
 #include <cstdint>
 
-#include "attention/cuda/sm90/consumer.cuh"
+#include "attention/cuda/sm90/epilogue.cuh"
 #include "attention/cuda/sm90/skip_softmax.cuh"
 #include "attention/cuda/sm90/skip_traits.cuh"
+#include "attention/cuda/sm90/softmax.cuh"
 
 namespace tamis::cuda::sm90 {
 
-template <class Traits>
-class SkipVoter : protected Consumer<Traits> {
-  using Base = Consumer<Traits>;
+/// `Base`: the consumer that it is part of.
+template <class Traits, class Base>
+class SkipVoter : protected Base {
   using SkipState = typename Traits::SkipState;
   using Ballot = typename SkipState::Ballot;
   static constexpr uint32_t kSkip = offsetof(typename Base::Plan, skip);
@@ -21,8 +23,12 @@ class SkipVoter : protected Consumer<Traits> {
  protected:
   using Base::base_;
   using Base::group_;
+  using Base::keys_;
   using Base::params_;
+  using Base::plan_;
+  using Base::tile_;
   using Base::work_;
+  using typename Base::Walk;
 
  public:
   using Base::Base;
@@ -85,6 +91,69 @@ class SkipVoter : protected Consumer<Traits> {
     const float scaled = __uint_as_float(old) * factor;
     const uint32_t raised = __float_as_uint(fmaxf(scaled, QuadMax(least)));
     least_[r] = old == ~0u ? old : raised;
+  }
+
+  /// sm90::Rebase, and limits against the new reference. What earlier tiles hold must be in the
+  /// limits.
+  template <int kStep = 1, int kScores>
+  __device__ __forceinline__ float2 Rebase(float (&s)[kScores], RowState& state) {
+    const float score[2] = {LargestScore<kScores / 2>(s, 0), LargestScore<kScores / 2>(s, 2)};
+    const float2 factor = sm90::Rebase<kStep>(s, Base::Scale(), state);
+    const float lambda = Lambda();
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const float p = score[r] == -INFINITY
+                          ? 0.0f
+                          : ptx::Exp2(fmaf(score[r], Base::Scale(), -state.reference[r]));
+      RaiseLimit(r, r == 0 ? factor.x : factor.y, p * lambda);
+    }
+    return factor;
+  }
+
+  /// Rows of this warpgroup that exist; may be negative.
+  __device__ int32_t Rows() const { return Walk::Output(plan_, work_.slot(), group_).rows; }
+
+  /// Opens the limits of the tile of work at hand.
+  __device__ void OpenLimits() {
+    const auto row = static_cast<int32_t>(ptx::ThreadIndex() % kWarpgroup / 32 * 16 +
+                                          ptx::ThreadIndex() % 32 / 4);
+    OpenLimits(Rows() - row);
+  }
+
+  /// Marks the tile at hand, whose K must not have been released, as dropped for CountTiles.
+  __device__ __forceinline__ void MarkDropped() {
+    uint32_t* const map = params_.skip.dropped;
+    if (map == nullptr || ptx::ThreadIndex() % kWarpgroup != 0) return;
+    const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
+    if (rows.rows <= 0) return;
+    uint32_t* const row =
+        map + ((int64_t{rows.sequence} * params_.q_heads + rows.q_head) * params_.skip.row_blocks +
+               Walk::FirstRow(plan_, work_.slot(), group_) / kVoteRows) *
+                  params_.skip.row_words;
+    int32_t tile = tile_;
+    if constexpr (Traits::kLists) {
+      tile = plan_.lists.keys[keys_.slot()].first[0] / Traits::kTileKeys;
+    }
+    atomicOr(row + tile / 32, 1u << tile % 32);
+  }
+
+  /// Adds the pairs of a kept tile that N:M has left, those of `s` that are not -inf, to the counts
+  /// of a call that wants any. For tiles of which CountTiles cannot know.
+  template <int kScores>
+  __device__ __forceinline__ void CountThinned(const float (&s)[kScores]) const {
+    if (params_.skip.counts == nullptr) return;
+    const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
+    const auto row = static_cast<int32_t>(ptx::ThreadIndex() % kWarpgroup / 32 * 16 +
+                                          ptx::ThreadIndex() % 32 / 4);
+    int32_t pairs[2] = {0, 0};
+#pragma unroll
+    for (int i = 0; i < kScores; ++i) pairs[(i >> 1) & 1] += s[i] != -INFINITY ? 1 : 0;
+    const int32_t mine = (row < rows.rows ? pairs[0] : 0) + (row + 8 < rows.rows ? pairs[1] : 0);
+    const int32_t all = __reduce_add_sync(0xffffffffu, mine);
+    if (all == 0 || !Leads()) return;
+    int64_t& kept =
+        params_.skip.counts[int64_t{rows.sequence} * params_.q_heads + rows.q_head].kept_pairs;
+    atomicAdd(reinterpret_cast<unsigned long long*>(&kept), static_cast<unsigned long long>(all));
   }
 
   /// Of the sequence at hand; 0 where it runs dense.

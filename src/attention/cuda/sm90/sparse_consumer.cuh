@@ -23,6 +23,7 @@ namespace tamis::cuda::sm90 {
 
 template <class Traits>
 class SparseConsumer {
+ protected:
   using Walk = std::conditional_t<Traits::kLists, ListWalk<Traits>, DenseWalk<Traits>>;
 
  public:
@@ -74,7 +75,7 @@ class SparseConsumer {
     }
   }
 
- private:
+ protected:
   __device__ bool Open() {
     ptx::Wait(Barrier(kQueryFull, queries_.slot()), queries_.phase());
     const TileWork& work = Work();
@@ -108,7 +109,7 @@ class SparseConsumer {
     ReleaseKeys();
     if (tile_ == 0) ReleaseQuery();
     KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
-    const float2 factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
+    const float2 factor = Rebase<Traits::kStep>(kept, Scale(), state);
     if constexpr (Traits::kTokens) {
       ScaleRows(o, factor);
     } else {
@@ -143,7 +144,7 @@ class SparseConsumer {
     if (tile_ == 0) ReleaseQuery();
     Mask(s);
     Thin(s);
-    ScaleRows(o, Rebase(s, params_.scale_log2, state));
+    ScaleRows(o, Rebase(s, Scale(), state));
     ClearTail();
     WaitValues();
     TakeTurn();
@@ -164,7 +165,8 @@ class SparseConsumer {
     // One row after the other: the bounds of both would not fit the registers.
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const RowKeeps<false> keeps(params_, work, static_cast<int32_t>(ptx::Fresh(row + 8 * r)));
+      const RowKeeps<kOtherBlocks<Traits>> keeps(params_, work,
+                                                 static_cast<int32_t>(ptx::Fresh(row + 8 * r)));
 #pragma unroll
       for (int i = 2 * r; i < Traits::kKept; i += 4) {
         const int at[4] = {i, i + 1, i + Traits::kKept, i + 1 + Traits::kKept};
@@ -237,10 +239,10 @@ class SparseConsumer {
     float2 factor;
     KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
     if constexpr (kMasked) {
-      factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
+      factor = Rebase<Traits::kStep>(kept, Scale(), state);
     } else {
       if constexpr (Traits::kHoldsScores) Copy(kept, scores);
-      const float2 sum = Exponentials<Traits::kStep>(kept, params_.scale_log2, state.reference);
+      const float2 sum = Exponentials<Traits::kStep>(kept, Scale(), state.reference);
       // Uniform over the warp; the branch also keeps the wait for the values behind the softmax.
       rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
       if (rebased) {
@@ -255,7 +257,7 @@ class SparseConsumer {
                                   params_, Work(), tile_ * Traits::kTileKeys);
           KeepBest<Traits::kKeep, Traits::kSigns>(s, kept, mine);
         }
-        factor = Rebase<Traits::kStep>(kept, params_.scale_log2, state);
+        factor = Rebase<Traits::kStep>(kept, Scale(), state);
         __syncwarp();
       } else {
         state.sum[0] += sum.x;
@@ -318,6 +320,9 @@ class SparseConsumer {
       MaskGroups(s, tile_ * Traits::kTileKeys, last_key);
     }
   }
+
+  /// What brings scores to log2 units.
+  __device__ float Scale() const { return params_.scale_log2; }
 
   /// Warpgroups issue their products in turn, so that one's softmax runs under the other's
   /// products.

@@ -14,6 +14,7 @@
 #include "attention/cuda/sm90/load.cuh"
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/sparse_consumer.cuh"
+#include "attention/cuda/sm90/sparse_skip_consumer.cuh"
 #include "attention/cuda/sm90/sparse_traits.cuh"
 #include "attention/cuda/sm90/start.cuh"
 
@@ -47,7 +48,11 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
     }
   } else {
     ptx::RaiseRegisters<Traits::kConsumerRegisters>();
-    SparseConsumer<Traits>(params, plan, group - 1).Run();
+    if constexpr (Traits::kSkips) {
+      SparseSkipConsumer<Traits>(params, plan, group - 1).Run();
+    } else {
+      SparseConsumer<Traits>(params, plan, group - 1).Run();
+    }
   }
 }
 
@@ -64,7 +69,7 @@ constexpr Kernel SparseKernel() {
   return {Traits::kTileRows, Traits::kTileKeys, LaunchSparse<Traits>};
 }
 
-/// All kernels of a dtype and head dim.
+/// All kernels of a dtype and head dim without skip-softmax.
 template <typename Element, int kHeadDim>
 constexpr SparseKernels MakeSparseKernels() {
   using enum Keep;
@@ -77,6 +82,18 @@ constexpr SparseKernels MakeSparseKernels() {
           {SparseKernel<SparseListTraits<Element, kHeadDim, kTwoOfFour>>(),
            SparseKernel<SparseListTraits<Element, kHeadDim, kOneOfTwo>>(),
            SparseKernel<SparseListTraits<Element, kHeadDim, kOneOfFour>>()}};
+}
+
+/// Those with.
+template <typename Element, int kHeadDim>
+constexpr SparseSkipKernels MakeSparseSkipKernels() {
+  using enum Keep;
+  return {{SparseKernel<SparseSkipTraits<Element, kHeadDim, kTwoOfFour>>(),
+           SparseKernel<SparseSkipTraits<Element, kHeadDim, kOneOfTwo>>(),
+           SparseKernel<SparseSkipTraits<Element, kHeadDim, kOneOfFour>>()},
+          {SparseKernel<SparseListSkipTraits<Element, kHeadDim, kTwoOfFour>>(),
+           SparseKernel<SparseListSkipTraits<Element, kHeadDim, kOneOfTwo>>(),
+           SparseKernel<SparseListSkipTraits<Element, kHeadDim, kOneOfFour>>()}};
 }
 
 }  // namespace tamis::cuda::sm90

@@ -6,6 +6,7 @@
 
 #include "attention/cuda/sm90/list_traits.cuh"
 #include "attention/cuda/sm90/select.cuh"
+#include "attention/cuda/sm90/skip_traits.cuh"
 #include "attention/cuda/sm90/traits.cuh"
 
 namespace tamis::cuda::sm90 {
@@ -80,6 +81,38 @@ struct SparseListTraits : ListTraits<Element, kHeadDim_>,
   static constexpr bool kHoldsScores = true;
   static constexpr bool kDeferOutput = true;
   static constexpr bool kPingPong = true;
+};
+
+/// With skip-softmax: one kernel for rules with and without tokens that are kept besides. Votes and
+/// limits take registers: two warpgroups at either head dim.
+template <typename Element, int kHeadDim_, Keep kKeep_>
+struct SparseSkipTraits : TileShape<Element, kHeadDim_, 2, 128>,
+                          Selection<kHeadDim_, 128 / 2, kKeep_> {
+  using Selected = Selection<kHeadDim_, 128 / 2, kKeep_>;
+  using Shape = TileShape<Element, kHeadDim_, 2, 128>;
+  using Selected::kPacked;
+  using Shape::kConsumers;
+  static constexpr bool kTokens = true;
+  static constexpr bool kGeneral = false;
+  static constexpr bool kLists = false;
+  using ListState = NoLists;
+  // The producer notes a sequence's lambda and finds dense tiles.
+  static constexpr int kProducerRegisters = 40;
+  static constexpr int kConsumerRegisters = 232;
+  static constexpr int kQueryStages = 1;
+  static constexpr int kKeyStages = kHeadDim_ == 64 ? 4 : 2;
+  static constexpr int kValueStages = kHeadDim_ == 64 ? 4 : 2;
+  static constexpr int kWorkStages = 4;
+  static constexpr bool kDeferOutput = true;
+  static constexpr bool kPingPong = true;
+  static constexpr bool kSkips = true;
+  using SkipState = SkipShared<kConsumers, kWorkStages>;
+};
+
+/// The same for a kernel that walks lists.
+template <typename Element, int kHeadDim, Keep kKeep>
+struct SparseListSkipTraits : SkipTraits<SparseListTraits<Element, kHeadDim, kKeep>> {
+  static constexpr bool kDeferOutput = false;  // takes registers that are not there
 };
 
 }  // namespace tamis::cuda::sm90

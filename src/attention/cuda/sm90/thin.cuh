@@ -8,8 +8,11 @@
 
 namespace tamis::cuda::sm90 {
 
-/// Queries and keys of the blocks that NOfMRule::skip_diagonal_blocks speaks of without an index.
+/// Queries and keys of the blocks that NOfMRule::skip_diagonal_blocks speaks of where neither an
+/// index nor skip-softmax says others.
 constexpr int32_t kDiagonalBlock = 128;
+template <class Traits>
+constexpr bool kOtherBlocks = Traits::kLists || Traits::kSkips;
 
 struct Interval {
   int32_t begin, end;
@@ -21,12 +24,12 @@ struct Interval {
 
 /// Keys of the diagonal blocks of rows [first, last] of one query block or more: of key blocks that
 /// hold a key at the position of one of their rows. The last block may end past the last key.
-/// Without lists blocks are those of an absent index.
-template <bool kLists>
+/// kOther: see kOtherBlocks.
+template <bool kOther>
 __device__ inline Interval DiagonalKeys(const ForwardParams& params, const TileWork& work,
                                         int32_t first, int32_t last) {
-  const int32_t queries = kLists ? 1 << params.thin.query_block_shift : kDiagonalBlock;
-  const int32_t keys = kLists ? 1 << params.thin.key_block_shift : kDiagonalBlock;
+  const int32_t queries = kOther ? 1 << params.thin.query_block_shift : kDiagonalBlock;
+  const int32_t keys = kOther ? 1 << params.thin.key_block_shift : kDiagonalBlock;
   first = first & -queries;
   last = min((last & -queries) + queries, work.queries) - 1;
   const int32_t top = work.start + last;
@@ -35,13 +38,13 @@ __device__ inline Interval DiagonalKeys(const ForwardParams& params, const TileW
 }
 
 /// Keys that row `row` keeps, besides the sinks.
-template <bool kLists>
+template <bool kOther>
 struct RowKeeps {
   Interval recent, diagonal;
   __device__ RowKeeps(const ForwardParams& params, const TileWork& work, int32_t row)
       : recent{work.start + row - params.thin.recent_tokens + 1, work.start + row + 1},
         diagonal{0, 0} {
-    if (params.thin.dense_diagonal) diagonal = DiagonalKeys<kLists>(params, work, row, row);
+    if (params.thin.dense_diagonal) diagonal = DiagonalKeys<kOther>(params, work, row, row);
   }
   __device__ bool Holds(int32_t key) const { return recent.Holds(key) || diagonal.Holds(key); }
 };
@@ -76,7 +79,8 @@ struct DenseTiles {
   int32_t sinks = 0;  ///< tiles below it hold sinks
   Interval band;      ///< recent keys and diagonal blocks
 
-  /// `rows` rows from work.first_query on.
+  /// `rows` rows from work.first_query on. kOther: see kOtherBlocks.
+  template <bool kOther>
   __device__ void Find(const ForwardParams& params, const TileWork& work, int32_t rows,
                        int32_t tile_keys) {
     sinks = (params.thin.sink_tokens + tile_keys - 1) / tile_keys;
@@ -87,7 +91,7 @@ struct DenseTiles {
               (work.start + last) / tile_keys + 1};
     }
     if (params.thin.dense_diagonal) {
-      const Interval keys = DiagonalKeys<false>(params, work, work.first_query, last);
+      const Interval keys = DiagonalKeys<kOther>(params, work, work.first_query, last);
       if (keys.begin < keys.end) {
         const Interval tiles{keys.begin / tile_keys, (keys.end - 1) / tile_keys + 1};
         band = band.begin < band.end

@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "attention/cuda/sm90/traits.cuh"
+
 namespace tamis::cuda::sm90 {
 
 /// True where the score `other` of lane ^ kDistance goes before `mine`: equal ones by position.
@@ -36,12 +38,13 @@ __device__ inline void CountBefore(float high, float low, int32_t& before_high,
   before_low += GoesBefore<kDistance>(other_low, low);
 }
 
-/// Keeps kN of every kM scores; kN 0: `n`. Scores whose bit is set in `held` stay in any case.
+/// Keeps kN of every kM scores, those of registers [begin, end); kN 0: `n`. Scores whose bit is set
+/// in `held` stay in any case.
 template <int kM, int kN, int kScores>
 __device__ inline void ThinPairs(float (&s)[kScores], const uint32_t (&held)[(kScores + 31) / 32],
-                                 int32_t n) {
+                                 int32_t n, int begin, int end) {
 #pragma unroll
-  for (int i = 0; i < kScores; i += 2) {
+  for (int i = begin; i < end; i += 2) {
     const float high = fmaxf(s[i], s[i + 1]), low = fminf(s[i], s[i + 1]);
     bool drop_high = false, drop_low = true;
     if constexpr (kM == 4) {
@@ -66,20 +69,26 @@ __device__ inline void ThinPairs(float (&s)[kScores], const uint32_t (&held)[(kS
   }
 }
 
-/// kMost: 4 for groups of up to four keys, 8 for eight.
-template <int kMost, int kScores>
+/// kThins: as in Traits.
+template <int kThins, int kScores>
 __device__ inline void ThinScores(float (&s)[kScores], const uint32_t (&held)[(kScores + 31) / 32],
                                   int32_t n, int32_t m) {
-  if constexpr (kMost == 8) {
-    ThinPairs<8, 0>(s, held, n);
-  } else if (m == 2) {
-    ThinPairs<2, 1>(s, held, n);
-  } else if (n == 1) {
-    ThinPairs<4, 1>(s, held, n);
-  } else if (n == 2) {
-    ThinPairs<4, 2>(s, held, n);
-  } else {
-    ThinPairs<4, 3>(s, held, n);
+  // Where a kernel runs every group, branch by branch: else the compiler would begin with the
+  // exchanges of all pairs, and spill.
+  constexpr int kBlock = kThins == kThinsAny ? 16 : kScores;
+#pragma unroll
+  for (int i = 0; i < kScores; i += kBlock) {
+    if (kThins == kThinsEights || (kThins == kThinsAny && m == 8)) {
+      ThinPairs<8, 0>(s, held, n, i, i + kBlock);
+    } else if (m == 2) {
+      ThinPairs<2, 1>(s, held, n, i, i + kBlock);
+    } else if (n == 1) {
+      ThinPairs<4, 1>(s, held, n, i, i + kBlock);
+    } else if (n == 2) {
+      ThinPairs<4, 2>(s, held, n, i, i + kBlock);
+    } else {
+      ThinPairs<4, 3>(s, held, n, i, i + kBlock);
+    }
   }
 }
 

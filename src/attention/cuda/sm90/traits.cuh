@@ -70,6 +70,10 @@ using DenseShape = TileShape<Element, kHeadDim, kHeadDim == 64 ? 3 : 2,
                              : kHeadDim == 128 ? 128
                                                : 64>;
 
+/// Groups of N:M that a kernel drops scores by (see thin_scores.cuh): of up to four keys, of eight,
+/// both. 0: none.
+constexpr int kThinsFours = 1, kThinsEights = 2, kThinsAny = kThinsFours | kThinsEights;
+
 // Thinning takes more registers than 160.
 template <typename Element, int kHeadDim, int kThins>
 using WalkShape =
@@ -78,7 +82,6 @@ using WalkShape =
 
 /// kHeadDim: padded head dim of Q, K and V, 64, 128 or 256. kGeneral: runs everything that changes
 /// or hides scores (see ScoreParams); the others, only causality and lengths.
-/// kThins: 4 or 8 in kernels that drop scores by N:M with M up to that (see thin_scores.cuh).
 template <typename Element_, int kHeadDim_, bool kGeneral_, int kThins_ = 0>
 struct Traits : WalkShape<Element_, kHeadDim_, kThins_> {
   using Shape = WalkShape<Element_, kHeadDim_, kThins_>;

@@ -1,0 +1,193 @@
+// A consumer warpgroup of the 2:4 kernel that drops the tiles its rows can do without
+// (SkipSoftmaxRule).
+//
+// The best score of a row is always kept, so that N:M changes neither a vote nor a limit: the vote
+// goes first, on all scores, and dropped tiles pay for no selection.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_SPARSE_SKIP_CONSUMER_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_SPARSE_SKIP_CONSUMER_CUH_
+
+#include <cstdint>
+
+#include "attention/cuda/sm90/skip_voter.cuh"
+#include "attention/cuda/sm90/sparse_consumer.cuh"
+
+namespace tamis::cuda::sm90 {
+
+template <class Traits>
+class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
+  using Base = SkipVoter<Traits, SparseConsumer<Traits>>;
+  using Walk = typename Base::Walk;
+  using Base::full_;
+  using Base::group_;
+  using Base::params_;
+  using Base::plan_;
+  using Base::tile_;
+  using Base::work_;
+
+ public:
+  using Base::Base;
+
+  __device__ __forceinline__ void Run() {
+    Registers x;
+    if (!Base::Open()) return;
+    if (Traits::kPingPong && group_ + 1 == Traits::kConsumers) Base::PassTurn();  // 0 begins
+    Base::StartScores(x.s);
+    for (;;) {
+      Base::WaitScores(x.s);
+      Base::Clear(x.o);
+      x.state.Reset();
+      Base::OpenLimits();
+      WalkTiles(x);
+      const uint32_t done = work_.slot();
+      work_.Advance();
+      if (!Base::Open()) {
+        WriteOutput<Traits>(params_, Walk::Output(plan_, done, group_), x.o, x.state);
+        return;
+      }
+      if constexpr (Traits::kDeferOutput) Base::StartScores(x.s);
+      WriteOutput<Traits>(params_, Walk::Output(plan_, done, group_), x.o, x.state);
+      if constexpr (!Traits::kDeferOutput) Base::StartScores(x.s);
+    }
+  }
+
+ private:
+  struct Registers {
+    float o[Traits::kOutputs];
+    float s[Traits::kScores];
+    uint32_t packed[Traits::kPacked];
+    uint32_t metadata[Traits::kMetadata];
+    RowState state;
+    float largest[2];  ///< this thread's largest probabilities of the tile voted on
+  };
+
+  /// The tiles of a walk, the first of which has its scores.
+  __device__ __forceinline__ void WalkTiles(Registers& x) {
+    // Here the scores of tile_ are there, and nothing is in flight.
+    for (bool first = true;; first = false) {
+      if (tile_ > full_) Base::Mask(x.s);
+      bool kept = Base::Vote(x.s, x.state.reference, x.largest);
+      if (kept) {
+        if (first) Base::ClearTail();  // the end of the sequence is in the first tile
+        if (TakesDense()) {
+          DenseTile(x);
+        } else {
+          kept = SparseTiles(x);
+        }
+      }
+      if (!kept) {
+        Base::MarkDropped();
+        ReleaseScored();
+        --tile_;
+      }
+      if (tile_ < 0) {
+        if (!kept) SettleValues();
+        return;
+      }
+      Base::StartScores(x.s);
+      if (!kept) SettleValues();
+      Base::WaitScores(x.s);
+    }
+  }
+
+  /// Gives back V of a dropped tile. Not before it has been filled: parity tells a filling from the
+  /// next only.
+  __device__ __forceinline__ void SettleValues() {
+    Base::WaitValues();
+    Base::ReleaseValues();
+  }
+
+  /// Whether the tile at hand takes the dense product.
+  __device__ bool TakesDense() const { return Traits::kTokens && tile_ == Base::DenseFrom(tile_); }
+
+  /// Whether its scores go without values of the tile before beside them. Under a mask too: those
+  /// are few, and the mask needs registers.
+  __device__ bool StandsAlone() const { return tile_ > full_ || TakesDense(); }
+
+  /// A run of tiles from a kept one on, until one is dropped (false), stands alone, or none is
+  /// left.
+  __device__ __forceinline__ bool SparseTiles(Registers& x) {
+    for (bool pending = false;; pending = true) {
+      Keep(x, pending);
+      if (tile_ < 0 || StandsAlone()) break;
+      Base::WaitKeys();
+      Base::TakeTurn();
+      IssueScores<Traits>(x.s, Base::QueryTile(), Base::KeyTile());
+      Base::WaitValues();
+      IssueSparseValues<Traits>(x.o, x.packed, x.metadata, Base::ValueTile());
+      Base::PassTurn();
+      ptx::WaitBatches<1>();
+      ptx::Pin(x.s);
+      if (!Base::Vote(x.s, x.state.reference, x.largest)) {
+        FinishValues(x);
+        Base::ReleaseValues();
+        return false;
+      }
+    }
+    Base::WaitValues();
+    IssueSparseValues<Traits>(x.o, x.packed, x.metadata, Base::ValueTile());
+    FinishValues(x);
+    Base::ReleaseValues();
+    return true;
+  }
+
+  /// Selection and softmax of a kept tile. `pending`: beside the values of the tile before.
+  __device__ __forceinline__ void Keep(Registers& x, bool pending) {
+    // The vote has found what sums can come to. A row that has seen no key has found infinity, or
+    // hides some of the tile.
+    constexpr float kMost = Traits::kRescueSum / Traits::kKept;
+    const bool rebased =
+        tile_ > full_ || __any_sync(0xffffffffu, fmaxf(x.largest[0], x.largest[1]) > kMost);
+    ReleaseScored();
+    float kept[Traits::kKept];
+    uint32_t mine[Traits::kMetadata];
+    KeepBest<Traits::kKeep, Traits::kSigns>(x.s, kept, mine);
+    float2 factor;
+    if (rebased) {
+      factor = Base::template Rebase<Traits::kStep>(kept, x.state);
+    } else {
+      const float2 sum = Exponentials<Traits::kStep>(kept, Base::Scale(), x.state.reference);
+      x.state.sum[0] += sum.x;
+      x.state.sum[1] += sum.y;
+      Base::RaiseLimits(x.largest);
+    }
+    GatheredMetadata gathered[Traits::kMetadata];
+#pragma unroll
+    for (int t = 0; t < Traits::kMetadata; ++t) gathered[t] = GatherMetadata(mine[t]);
+    FinishValues(x);
+    if (pending) Base::ReleaseValues();
+    if (rebased) ScaleRows(x.o, factor);
+    Base::PackKept(kept, x.packed);
+#pragma unroll
+    for (int t = 0; t < Traits::kMetadata; ++t) x.metadata[t] = gathered[t].Join();
+    --tile_;
+  }
+
+  /// A kept tile with pairs that are kept on top of the selection: see SparseConsumer's.
+  __device__ __forceinline__ void DenseTile(Registers& x) {
+    ReleaseScored();
+    Base::Thin(x.s);
+    Base::CountThinned(x.s);
+    ScaleRows(x.o, Base::Rebase(x.s, x.state));
+    Base::WaitValues();
+    AddDenseValues<Traits>(x.o, x.s, Base::ValueTile());
+    Base::ReleaseValues();
+    --tile_;
+  }
+
+  /// Gives back what the scores of the tile at hand were made of, when no other tile needs it.
+  __device__ __forceinline__ void ReleaseScored() {
+    Base::ReleaseKeys();
+    if (tile_ == 0) Base::ReleaseQuery();
+  }
+
+  __device__ __forceinline__ static void FinishValues(Registers& x) {
+    ptx::WaitBatches<0>();
+    ptx::Pin(x.o);
+    ptx::Pin(x.packed);
+    ptx::Pin(x.metadata);
+  }
+};
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_SPARSE_SKIP_CONSUMER_CUH_
