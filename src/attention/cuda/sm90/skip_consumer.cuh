@@ -193,7 +193,7 @@ class SkipConsumer : SkipVoter<Traits, Consumer<Traits>> {
 
   /// Drops the tile at hand, whose scores have arrived, and goes on to the next.
   __device__ __forceinline__ void DropScored() {
-    MarkDropped();
+    MarkDropped(Base::TileAtHand());
     Base::ReleaseKeys();
     --tile_;
   }

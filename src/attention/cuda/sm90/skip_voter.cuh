@@ -38,16 +38,23 @@ class SkipVoter : protected Base {
   /// `largest`: this thread's largest probability in each row.
   __device__ __forceinline__ bool Vote(const float (&s)[Traits::kScores],
                                        const float (&reference)[2], float (&largest)[2]) {
+    return ptx::AnyNamed(kVote + group_, kWarpgroup, Wants(s, reference, largest));
+  }
+
+  /// This thread's vote alone.
+  template <int kScores>
+  __device__ __forceinline__ bool Wants(const float (&s)[kScores], const float (&reference)[2],
+                                        float (&largest)[2]) {
     const float scale = Base::Scale();
     bool wanted = false;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      const float score = LargestScore<Traits::kScores / 2>(s, 2 * r);
+      const float score = LargestScore<kScores / 2>(s, 2 * r);
       const bool sees = !(score == -INFINITY);
       largest[r] = sees ? ptx::Exp2(fmaf(score, scale, -reference[r])) : 0.0f;
       wanted |= sees && __float_as_uint(largest[r]) >= Least(r);
     }
-    return ptx::AnyNamed(kVote + group_, kWarpgroup, wanted);
+    return wanted;
   }
 
   /// Leaves the warp's vote for the tile at hand where the other warps find it, without waiting for
@@ -120,8 +127,17 @@ class SkipVoter : protected Base {
     OpenLimits(Rows() - row);
   }
 
-  /// Marks the tile at hand, whose K must not have been released, as dropped for CountTiles.
-  __device__ __forceinline__ void MarkDropped() {
+  /// For MarkDropped: the tile of the sequence at hand, whose K must not have been released. Valid
+  /// in the lane that releases it, so that this read comes before that by program order.
+  __device__ __forceinline__ int32_t TileAtHand() const {
+    if constexpr (Traits::kLists) {
+      return Leads() ? plan_.lists.keys[keys_.slot()].first[0] / Traits::kTileKeys : 0;
+    }
+    return tile_;
+  }
+
+  /// Marks a tile (see TileAtHand) as dropped for CountTiles.
+  __device__ __forceinline__ void MarkDropped(int32_t tile) {
     uint32_t* const map = params_.skip.dropped;
     if (map == nullptr || ptx::ThreadIndex() % kWarpgroup != 0) return;
     const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
@@ -130,10 +146,6 @@ class SkipVoter : protected Base {
         map + ((int64_t{rows.sequence} * params_.q_heads + rows.q_head) * params_.skip.row_blocks +
                Walk::FirstRow(plan_, work_.slot(), group_) / kVoteRows) *
                   params_.skip.row_words;
-    int32_t tile = tile_;
-    if constexpr (Traits::kLists) {
-      tile = plan_.lists.keys[keys_.slot()].first[0] / Traits::kTileKeys;
-    }
     atomicOr(row + tile / 32, 1u << tile % 32);
   }
 

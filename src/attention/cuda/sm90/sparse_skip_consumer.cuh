@@ -1,8 +1,10 @@
 // A consumer warpgroup of the 2:4 kernel that drops the tiles its rows can do without
 // (SkipSoftmaxRule).
 //
-// The best score of a row is always kept, so that N:M changes neither a vote nor a limit: the vote
-// goes first, on all scores, and dropped tiles pay for no selection.
+// The best score of a row is always kept, so that N:M changes neither a vote nor a limit. While
+// nothing has been dropped lately, tiles are expected to be kept: they are voted on after the
+// selection, by half as many scores, and only a warp that does not want one waits for the others.
+// After a dropped tile the vote goes first for a while, on all scores, and saves the selection.
 #ifndef TAMIS_ATTENTION_CUDA_SM90_SPARSE_SKIP_CONSUMER_CUH_
 #define TAMIS_ATTENTION_CUDA_SM90_SPARSE_SKIP_CONSUMER_CUH_
 
@@ -36,6 +38,7 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
       Base::WaitScores(x.s);
       Base::Clear(x.o);
       x.state.Reset();
+      x.patience = 0;
       Base::OpenLimits();
       WalkTiles(x);
       const uint32_t done = work_.slot();
@@ -51,6 +54,9 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
   }
 
  private:
+  /// Tiles for which votes go first after one was dropped.
+  static constexpr int32_t kPatience = 8;
+
   struct Registers {
     float o[Traits::kOutputs];
     float s[Traits::kScores];
@@ -58,6 +64,7 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
     uint32_t metadata[Traits::kMetadata];
     RowState state;
     float largest[2];  ///< this thread's largest probabilities of the tile voted on
+    int32_t patience;  ///< tiles still to vote on first
   };
 
   /// The tiles of a walk, the first of which has its scores.
@@ -65,18 +72,20 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
     // Here the scores of tile_ are there, and nothing is in flight.
     for (bool first = true;; first = false) {
       if (tile_ > full_) Base::Mask(x.s);
+      int32_t tile = Base::TileAtHand();
       bool kept = Base::Vote(x.s, x.state.reference, x.largest);
+      ReleaseScored();
       if (kept) {
         if (first) Base::ClearTail();  // the end of the sequence is in the first tile
         if (TakesDense()) {
           DenseTile(x);
         } else {
-          kept = SparseTiles(x);
+          kept = SparseTiles(x, tile);
         }
       }
       if (!kept) {
-        Base::MarkDropped();
-        ReleaseScored();
+        Base::MarkDropped(tile);
+        x.patience = kPatience;
         --tile_;
       }
       if (tile_ < 0) {
@@ -103,44 +112,88 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
   /// are few, and the mask needs registers.
   __device__ bool StandsAlone() const { return tile_ > full_ || TakesDense(); }
 
-  /// A run of tiles from a kept one on, until one is dropped (false), stands alone, or none is
-  /// left.
-  __device__ __forceinline__ bool SparseTiles(Registers& x) {
-    for (bool pending = false;; pending = true) {
-      Keep(x, pending);
-      if (tile_ < 0 || StandsAlone()) break;
-      Base::WaitKeys();
-      Base::TakeTurn();
-      IssueScores<Traits>(x.s, Base::QueryTile(), Base::KeyTile());
-      Base::WaitValues();
-      IssueSparseValues<Traits>(x.o, x.packed, x.metadata, Base::ValueTile());
-      Base::PassTurn();
-      ptx::WaitBatches<1>();
-      ptx::Pin(x.s);
-      if (!Base::Vote(x.s, x.state.reference, x.largest)) {
+  /// A run of tiles from a kept one on, until one is dropped (false; then `tile`), stands alone, or
+  /// none is left.
+  __device__ __forceinline__ bool SparseTiles(Registers& x, int32_t& tile) {
+    Selected selected;
+    Select(x, selected);
+    Keep(x, selected, false);
+    for (; Goes() && x.patience > 0; --x.patience) {
+      StartStep(x);
+      tile = Base::TileAtHand();
+      const bool kept = Base::Vote(x.s, x.state.reference, x.largest);
+      ReleaseScored();
+      if (!kept) {
         FinishValues(x);
-        Base::ReleaseValues();
         return false;
       }
+      Select(x, selected);
+      Keep(x, selected, true);
+    }
+    while (Goes()) {
+      StartStep(x);
+      tile = Base::TileAtHand();
+      ReleaseScored();
+      Select(x, selected);
+      const bool wanted =
+          __any_sync(0xffffffffu, Base::Wants(selected.kept, x.state.reference, x.largest));
+      Base::Cast(wanted);
+      if (!wanted && !Base::Outcome()) {
+        FinishValues(x);
+        return false;
+      }
+      Keep(x, selected, true);
     }
     Base::WaitValues();
     IssueSparseValues<Traits>(x.o, x.packed, x.metadata, Base::ValueTile());
     FinishValues(x);
-    Base::ReleaseValues();
     return true;
   }
 
-  /// Selection and softmax of a kept tile. `pending`: beside the values of the tile before.
-  __device__ __forceinline__ void Keep(Registers& x, bool pending) {
+  /// Whether the tile at hand continues a run.
+  __device__ bool Goes() const { return tile_ >= 0 && !StandsAlone(); }
+
+  /// Issues both products of a step and waits for the scores.
+  __device__ __forceinline__ void StartStep(Registers& x) {
+    Base::WaitKeys();
+    Base::TakeTurn();
+    IssueScores<Traits>(x.s, Base::QueryTile(), Base::KeyTile());
+    Base::WaitValues();
+    IssueSparseValues<Traits>(x.o, x.packed, x.metadata, Base::ValueTile());
+    Base::PassTurn();
+    ptx::WaitBatches<1>();
+    ptx::Pin(x.s);
+  }
+
+  /// Waits for the values of the tile before.
+  __device__ __forceinline__ void FinishValues(Registers& x) {
+    WaitProducts(x);
+    Base::ReleaseValues();
+  }
+  __device__ __forceinline__ static void WaitProducts(Registers& x) {
+    ptx::WaitBatches<0>();
+    ptx::Pin(x.o);
+    ptx::Pin(x.packed);
+    ptx::Pin(x.metadata);
+  }
+
+  struct Selected {
+    float kept[Traits::kKept];
+    uint32_t nibbles[Traits::kMetadata];
+  };
+
+  __device__ __forceinline__ static void Select(const Registers& x, Selected& selected) {
+    KeepBest<Traits::kKeep, Traits::kSigns>(x.s, selected.kept, selected.nibbles);
+  }
+
+  /// The softmax of a kept tile. `pending`: beside the values of the tile before.
+  __device__ __forceinline__ void Keep(Registers& x, Selected& selected, bool pending) {
+    float(&kept)[Traits::kKept] = selected.kept;
     // The vote has found what sums can come to. A row that has seen no key has found infinity, or
     // hides some of the tile.
     constexpr float kMost = Traits::kRescueSum / Traits::kKept;
     const bool rebased =
         tile_ > full_ || __any_sync(0xffffffffu, fmaxf(x.largest[0], x.largest[1]) > kMost);
-    ReleaseScored();
-    float kept[Traits::kKept];
-    uint32_t mine[Traits::kMetadata];
-    KeepBest<Traits::kKeep, Traits::kSigns>(x.s, kept, mine);
     float2 factor;
     if (rebased) {
       factor = Base::template Rebase<Traits::kStep>(kept, x.state);
@@ -152,8 +205,8 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
     }
     GatheredMetadata gathered[Traits::kMetadata];
 #pragma unroll
-    for (int t = 0; t < Traits::kMetadata; ++t) gathered[t] = GatherMetadata(mine[t]);
-    FinishValues(x);
+    for (int t = 0; t < Traits::kMetadata; ++t) gathered[t] = GatherMetadata(selected.nibbles[t]);
+    WaitProducts(x);
     if (pending) Base::ReleaseValues();
     if (rebased) ScaleRows(x.o, factor);
     Base::PackKept(kept, x.packed);
@@ -164,7 +217,6 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
 
   /// A kept tile with pairs that are kept on top of the selection: see SparseConsumer's.
   __device__ __forceinline__ void DenseTile(Registers& x) {
-    ReleaseScored();
     Base::Thin(x.s);
     Base::CountThinned(x.s);
     ScaleRows(x.o, Base::Rebase(x.s, x.state));
@@ -178,13 +230,6 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
   __device__ __forceinline__ void ReleaseScored() {
     Base::ReleaseKeys();
     if (tile_ == 0) Base::ReleaseQuery();
-  }
-
-  __device__ __forceinline__ static void FinishValues(Registers& x) {
-    ptx::WaitBatches<0>();
-    ptx::Pin(x.o);
-    ptx::Pin(x.packed);
-    ptx::Pin(x.metadata);
   }
 };
 

@@ -54,7 +54,7 @@ class ThinSkipConsumer : SkipVoter<Traits, Consumer<Traits>> {
           ScaleRows(o, Base::Rebase(s, state));
           if (first) Base::ClearTail();
         } else {
-          Base::MarkDropped();
+          Base::MarkDropped(Base::TileAtHand());
         }
         Base::ReleaseKeys();
         // Also of a dropped tile: parity tells a filling from the next only, so that a stage must
