@@ -2,8 +2,8 @@
 // (SkipSoftmaxRule).
 //
 // The best score of a row is always kept, so that N:M changes neither a vote nor a limit. While
-// nothing has been dropped lately, tiles are expected to be kept: they are voted on after the
-// selection, by half as many scores, and only a warp that does not want one waits for the others.
+// nothing has been dropped lately, tiles are expected to be kept: they are voted on after selection
+// and exponentials, by half as many, and only a warp that does not want one waits for the others.
 // After a dropped tile the vote goes first for a while, on all scores, and saves the selection.
 #ifndef TAMIS_ATTENTION_CUDA_SM90_SPARSE_SKIP_CONSUMER_CUH_
 #define TAMIS_ATTENTION_CUDA_SM90_SPARSE_SKIP_CONSUMER_CUH_
@@ -63,7 +63,9 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
     uint32_t packed[Traits::kPacked];
     uint32_t metadata[Traits::kMetadata];
     RowState state;
-    float largest[2];  ///< this thread's largest probabilities of the tile voted on
+    /// This thread's largest probabilities of the tile voted on, put into the limits when the warp
+    /// has nothing else to do. (Those of a dropped tile change nothing there.)
+    float largest[2];
     int32_t patience;  ///< tiles still to vote on first
   };
 
@@ -93,6 +95,7 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
         return;
       }
       Base::StartScores(x.s);
+      Base::RaiseLimits(x.largest);
       if (!kept) SettleValues();
       Base::WaitScores(x.s);
     }
@@ -135,14 +138,32 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
       tile = Base::TileAtHand();
       ReleaseScored();
       Select(x, selected);
+      float scores[Traits::kKept];
+      Base::Copy(selected.kept, scores);
+      const float2 sum =
+          Exponentials<Traits::kStep>(selected.kept, Base::Scale(), x.state.reference);
+      const float largest[2] = {LargestProbability(selected.kept, 0),
+                                LargestProbability(selected.kept, 1)};
+      const bool rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum);
       const bool wanted =
-          __any_sync(0xffffffffu, Base::Wants(selected.kept, x.state.reference, x.largest));
+          __any_sync(0xffffffffu, __float_as_uint(largest[0]) >= Base::Least(0) ||
+                                      __float_as_uint(largest[1]) >= Base::Least(1));
       Base::Cast(wanted);
       if (!wanted && !Base::Outcome()) {
         FinishValues(x);
         return false;
       }
-      Keep(x, selected, true);
+      float2 factor;
+      if (rebased) {
+        Base::Copy(scores, selected.kept);
+        factor = Rebase(x, selected);
+      } else {
+        x.state.sum[0] += sum.x;
+        x.state.sum[1] += sum.y;
+        x.largest[0] = largest[0];
+        x.largest[1] = largest[1];
+      }
+      Add(x, selected, rebased, factor, true);
     }
     Base::WaitValues();
     IssueSparseValues<Traits>(x.o, x.packed, x.metadata, Base::ValueTile());
@@ -161,6 +182,7 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
     Base::WaitValues();
     IssueSparseValues<Traits>(x.o, x.packed, x.metadata, Base::ValueTile());
     Base::PassTurn();
+    Base::RaiseLimits(x.largest);
     ptx::WaitBatches<1>();
     ptx::Pin(x.s);
   }
@@ -186,9 +208,9 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
     KeepBest<Traits::kKeep, Traits::kSigns>(x.s, selected.kept, selected.nibbles);
   }
 
-  /// The softmax of a kept tile. `pending`: beside the values of the tile before.
+  /// The softmax of a tile that the vote on its scores has kept. `pending`: beside the values of
+  /// the tile before.
   __device__ __forceinline__ void Keep(Registers& x, Selected& selected, bool pending) {
-    float(&kept)[Traits::kKept] = selected.kept;
     // The vote has found what sums can come to. A row that has seen no key has found infinity, or
     // hides some of the tile.
     constexpr float kMost = Traits::kRescueSum / Traits::kKept;
@@ -196,20 +218,33 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
         tile_ > full_ || __any_sync(0xffffffffu, fmaxf(x.largest[0], x.largest[1]) > kMost);
     float2 factor;
     if (rebased) {
-      factor = Base::template Rebase<Traits::kStep>(kept, x.state);
+      factor = Rebase(x, selected);
     } else {
-      const float2 sum = Exponentials<Traits::kStep>(kept, Base::Scale(), x.state.reference);
+      const float2 sum =
+          Exponentials<Traits::kStep>(selected.kept, Base::Scale(), x.state.reference);
       x.state.sum[0] += sum.x;
       x.state.sum[1] += sum.y;
-      Base::RaiseLimits(x.largest);
     }
+    Add(x, selected, rebased, factor, pending);
+  }
+
+  /// As SkipVoter's, of what a tile keeps, whose largest probabilities it puts into the limits.
+  __device__ __forceinline__ float2 Rebase(Registers& x, Selected& selected) {
+    x.largest[0] = x.largest[1] = 0.0f;
+    return Base::template Rebase<Traits::kStep>(selected.kept, x.state);
+  }
+
+  /// Makes the operands of the sparse product of a tile's probabilities, once those of the tile
+  /// before are free. `factor`: where `rebased`, of earlier outputs.
+  __device__ __forceinline__ void Add(Registers& x, const Selected& selected, bool rebased,
+                                      float2 factor, bool pending) {
     GatheredMetadata gathered[Traits::kMetadata];
 #pragma unroll
     for (int t = 0; t < Traits::kMetadata; ++t) gathered[t] = GatherMetadata(selected.nibbles[t]);
     WaitProducts(x);
     if (pending) Base::ReleaseValues();
     if (rebased) ScaleRows(x.o, factor);
-    Base::PackKept(kept, x.packed);
+    Base::PackKept(selected.kept, x.packed);
 #pragma unroll
     for (int t = 0; t < Traits::kMetadata; ++t) x.metadata[t] = gathered[t].Join();
     --tile_;
@@ -219,6 +254,7 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
   __device__ __forceinline__ void DenseTile(Registers& x) {
     Base::Thin(x.s);
     Base::CountThinned(x.s);
+    x.largest[0] = x.largest[1] = 0.0f;
     ScaleRows(x.o, Base::Rebase(x.s, x.state));
     Base::WaitValues();
     AddDenseValues<Traits>(x.o, x.s, Base::ValueTile());
