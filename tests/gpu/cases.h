@@ -59,6 +59,7 @@ std::vector<Case> ListCases(bool quick);
 std::vector<Case> SparseCases(bool quick);
 std::vector<Case> GatherCases(bool quick);
 std::vector<Case> SkipCases(bool quick);
+std::vector<Case> GatherRuleCases(bool quick);
 
 void AddWindowsAndColumns(const AttentionArguments& arguments, const IndexOptions& options,
                           uint64_t seed, TileIndexStorage& index);

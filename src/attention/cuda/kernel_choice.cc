@@ -66,19 +66,40 @@ const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists) {
   return wide ? sm90::kSkipF16D128 : sm90::kSkipF16D64;
 }
 
+/// The kernels with skip-softmax whose votes are on units of a tile.
+const sm90::Kernel& SkipUnitKernelOf(bool bf16, int32_t dim, bool gathers) {
+  if (gathers) {
+    if (dim > 64) return bf16 ? sm90::kGatherSkipBf16D128 : sm90::kGatherSkipF16D128;
+    return bf16 ? sm90::kGatherSkipBf16D64 : sm90::kGatherSkipF16D64;
+  }
+  if (dim > 64) return bf16 ? sm90::kListsSkipUnitsBf16D128 : sm90::kListsSkipUnitsF16D128;
+  return bf16 ? sm90::kListsSkipUnitsBf16D64 : sm90::kListsSkipUnitsF16D64;
+}
+
+const sm90::Kernel& GatherKernelOf(bool bf16, int32_t dim, bool thins) {
+  if (thins) {
+    if (dim > 64) return bf16 ? sm90::kGatherThinBf16D128 : sm90::kGatherThinF16D128;
+    return bf16 ? sm90::kGatherThinBf16D64 : sm90::kGatherThinF16D64;
+  }
+  if (dim > 64) return bf16 ? sm90::kGatherBf16D128 : sm90::kGatherF16D128;
+  return bf16 ? sm90::kGatherBf16D64 : sm90::kGatherF16D64;
+}
+
 const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index,
                              const NOfMRule& thin, bool skips) {
-  if (skips) return SkipKernelOf(a, index != nullptr);
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
   const bool lists = index != nullptr;
+  const bool gathers = Gathers(index);
+  if (skips) {
+    // Two key blocks share a tile.
+    const bool units = lists && index->shape.key_block * 2 == sm90::kListsBf16D64.tile_keys;
+    return gathers || units ? SkipUnitKernelOf(bf16, dim, gathers) : SkipKernelOf(a, lists);
+  }
+  if (gathers) return GatherKernelOf(bf16, dim, thin.n != 0);
   if (thin.n != 0) {
     return RunsSparse(a, lists, thin) ? SparseKernelOf(bf16, dim, lists, thin)
                                       : ThinKernelOf(a, bf16, dim, lists, thin);
-  }
-  if (Gathers(index)) {
-    if (dim > 64) return bf16 ? sm90::kGatherBf16D128 : sm90::kGatherF16D128;
-    return bf16 ? sm90::kGatherBf16D64 : sm90::kGatherF16D64;
   }
   if (lists) {
     if (dim > 64) return bf16 ? sm90::kListsBf16D128 : sm90::kListsF16D128;

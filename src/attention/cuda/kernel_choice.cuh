@@ -28,7 +28,7 @@ bool ThinsGroups(const AttentionArguments& a, bool lists, const NOfMRule& rule);
 /// True where single keys or parts of key blocks are visited.
 bool Gathers(const TileIndex* index);
 
-/// The kernels with skip-softmax.
+/// The kernels with skip-softmax that vote on whole tiles.
 const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists);
 
 /// `thin`: the call's active N:M. `skips`: with skip-softmax.

@@ -66,11 +66,38 @@ __device__ inline void ThinPairs(float (&s)[kScores], const uint32_t (&held)[(kS
   }
 }
 
-/// kMost: 4 for groups of up to four keys, 8 for eight.
-template <int kMost, int kScores>
+/// Keeps `n` of every 8 scores as ThinPairs does, one half after the other: all of them at once,
+/// the compiler asks other lanes for more than the registers hold.
+template <int kScores>
+__device__ inline void ThinHalves(float (&s)[kScores], const uint32_t (&held)[(kScores + 31) / 32],
+                                  int32_t n) {
+  constexpr int kHalf = kScores / 2;
+  static_assert(kHalf == 32);
+#pragma unroll 1
+  for (int half = 0; half < 2; ++half) {
+    const uint32_t half_held[1] = {half == 0 ? held[0] : held[1]};
+    float part[kHalf];
+#pragma unroll
+    for (int i = 0; i < kHalf; ++i) part[i] = s[i];
+    ThinPairs<8, 0>(part, half_held, n);
+#pragma unroll
+    for (int i = 0; i < kHalf; ++i) {
+      s[i] = s[i + kHalf];
+      s[i + kHalf] = part[i];
+    }
+  }
+}
+
+/// What a kernel selects among: groups of up to four keys, of eight, or of as many as a call says.
+constexpr int kThinsFour = 4, kThinsEight = 8, kThinsAny = kThinsFour + kThinsEight;
+
+/// kThins: one of these.
+template <int kThins, int kScores>
 __device__ inline void ThinScores(float (&s)[kScores], const uint32_t (&held)[(kScores + 31) / 32],
                                   int32_t n, int32_t m) {
-  if constexpr (kMost == 8) {
+  if (kThins == kThinsAny && m == 8) {
+    ThinHalves(s, held, n);
+  } else if (kThins == kThinsEight) {
     ThinPairs<8, 0>(s, held, n);
   } else if (m == 2) {
     ThinPairs<2, 1>(s, held, n);

@@ -32,6 +32,8 @@ struct TileShape {
   using Element = Element_;
   /// Runs windows and columns of an index beside its blocks.
   static constexpr bool kGathers = false;
+  /// With skip-softmax, votes on units of a tile (see skip_unit_consumer.cuh).
+  static constexpr bool kSkipsUnits = false;
   /// K and V lie in groups of eight keys (see thin_groups.cuh).
   static constexpr bool kThinGroups = false;
   static constexpr int kHeadDim = kHeadDim_;
@@ -78,7 +80,7 @@ using WalkShape =
 
 /// kHeadDim: padded head dim of Q, K and V, 64, 128 or 256. kGeneral: runs everything that changes
 /// or hides scores (see ScoreParams); the others, only causality and lengths.
-/// kThins: 4 or 8 in kernels that drop scores by N:M with M up to that (see thin_scores.cuh).
+/// kThins: what kernels that drop scores by N:M select among (see thin_scores.cuh); 0: others.
 template <typename Element_, int kHeadDim_, bool kGeneral_, int kThins_ = 0>
 struct Traits : WalkShape<Element_, kHeadDim_, kThins_> {
   using Shape = WalkShape<Element_, kHeadDim_, kThins_>;

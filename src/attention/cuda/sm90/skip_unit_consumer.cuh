@@ -1,0 +1,250 @@
+// A consumer warpgroup that drops, tile by tile, the units of 64 keys that its rows can do without
+// (SkipSoftmaxRule): a tile of an index with key blocks of 64 is two blocks, of which the upper
+// goes first, one with key blocks of 128 is dropped or kept as a whole. Votes always come before
+// exponentials, so that any tile may be masked.
+//
+// Limits are scores, not probabilities as in SkipVoter: against the reference of a row that has
+// seen no key yet, both units of its first tile would be infinite.
+#ifndef TAMIS_ATTENTION_CUDA_SM90_SKIP_UNIT_CONSUMER_CUH_
+#define TAMIS_ATTENTION_CUDA_SM90_SKIP_UNIT_CONSUMER_CUH_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "attention/cuda/sm90/consumer.cuh"
+#include "attention/cuda/sm90/skip_softmax.cuh"
+
+namespace tamis::cuda::sm90 {
+
+template <class Traits>
+class SkipUnitConsumer : Consumer<Traits> {
+  using Base = Consumer<Traits>;
+  using Walk = typename Base::Walk;
+  using Done = typename Base::Done;
+  using Base::group_;
+  using Base::keys_;
+  using Base::params_;
+  using Base::plan_;
+  using Base::queries_;
+  using Base::tile_;
+  using Base::work_;
+
+ public:
+  using Base::Base;
+
+  __device__ __forceinline__ void Run() {
+    Registers x;
+    if (Traits::kPingPong && group_ + 1 == Traits::kConsumers) Base::PassTurn();  // group 0 begins
+    // Nothing is in flight from one tile of work to the next: there are no registers to vote
+    // beside.
+    while (Base::Open()) {
+      StartScores<false>(x);
+      FirstTile(x);
+      Base::ClearTail();
+      PackScores<Traits>(x.s, x.packed);
+      Base::Clear(x.o);
+      if (WalkTiles(x)) {
+        Base::WaitValues();
+        IssueValues<Traits>(x.o, x.packed, Base::ValueTile());
+        Base::FinishValues(x.o, x.packed);
+      }
+      const Done done = {work_.slot(), queries_.slot()};
+      if constexpr (!Traits::kStoresOutput) {
+        Base::Release(Base::Barrier(Base::kQueryEmpty, done.query));
+      }
+      Base::Write(done, x.o, x.state);
+      Base::ReleaseStored(done);
+      queries_.Advance();
+      work_.Advance();
+    }
+  }
+
+ private:
+  static constexpr uint32_t kAllUnits = (1u << kUnits) - 1;
+
+  struct Registers {
+    float o[Traits::kOutputs];
+    float s[Traits::kScores];
+    uint32_t packed[Traits::kPacked];
+    RowState state;
+  };
+
+  /// The tiles of a walk after its first, whose values are still to come. Returns whether those of
+  /// its last are.
+  __device__ __forceinline__ bool WalkTiles(Registers& x) {
+    for (--tile_; tile_ >= 0; --tile_) {
+      Base::StartStep(x.o, x.s, x.packed);
+      uint32_t kept = Select(x.s);
+      if (kept == 0) {
+        Base::ReleaseKeys();
+        Base::FinishValues(x.o, x.packed);
+        kept = FindKept(x);
+        if (kept == 0) {
+          // Not before it has been filled: parity tells a filling from the next only.
+          Base::WaitValues();
+          Base::ReleaseValues();
+          return false;
+        }
+      }
+      Keep(x, kept);
+    }
+    return true;
+  }
+
+  /// Goes on after a dropped tile to the next of which units are kept and returns those, 0 where
+  /// none is left. V of the tile before is still to be given back, then and now.
+  __device__ __forceinline__ uint32_t FindKept(Registers& x) {
+    while (--tile_ >= 0) {
+      StartScores<true>(x);
+      const uint32_t kept = Select(x.s);
+      if (kept != 0) return kept;
+      Base::ReleaseValues();
+      Base::ReleaseKeys();
+    }
+    return 0;
+  }
+
+  /// Softmax and values of a tile with units that are kept. Values of the tile before may be under
+  /// way.
+  __device__ __forceinline__ void Keep(Registers& x, uint32_t kept) {
+    float2 factor;
+    bool rebased = Base::MustMask();
+    if (rebased) {
+      factor = Rebase(x.s, Base::Scale(), x.state);
+    } else {
+      const float2 sum = Exponentials(x.s, Base::Scale(), x.state.reference);
+      // A dropped score of a row that has seen no key yet is -inf against -inf: NaN, not infinite.
+      const bool nan = kept != kAllUnits && sum.x + sum.y != sum.x + sum.y;
+      rebased = __any_sync(0xffffffffu, fmaxf(sum.x, sum.y) > Traits::kRescueSum || nan);
+      if (rebased) {
+        RecomputeScores<Traits>(
+            x.s, Base::WarpQuery(queries_.slot()),
+            Base::base_ + offsetof(typename Base::Plan, k) + keys_.slot() * Traits::kKeyBytes);
+        Drop(x.s, kept);
+        factor = Rebase(x.s, Base::Scale(), x.state);
+        __syncwarp();  // every lane has read K before lane 0 releases its stage
+      } else {
+        x.state.sum[0] += sum.x;
+        x.state.sum[1] += sum.y;
+      }
+    }
+    Base::ReleaseKeys();
+    Base::FinishValues(x.o, x.packed);
+    if (rebased) ScaleRows(x.o, factor);
+    PackScores<Traits>(x.s, x.packed);
+  }
+
+  /// The first tile of a walk: what rows see of it they keep, or its upper unit.
+  __device__ __forceinline__ void FirstTile(Registers& x) {
+    const int32_t rows = Walk::Output(plan_, work_.slot(), group_).rows -
+                         static_cast<int32_t>(ptx::ThreadIndex() % kWarpgroup / 32 * 16 +
+                                              ptx::ThreadIndex() % 32 / 4);
+    limit_[0] = rows > 0 ? -INFINITY : INFINITY;
+    limit_[1] = rows > 8 ? -INFINITY : INFINITY;
+    Select(x.s);
+    x.state.Reset();
+    Rebase(x.s, Base::Scale(), x.state);
+    Base::ReleaseKeys();
+  }
+
+  /// Issues the scores of a tile, with nothing beside them, and waits for them. kBehind: also for V
+  /// of the tile before, which was dropped.
+  template <bool kBehind>
+  __device__ __forceinline__ void StartScores(Registers& x) {
+    Base::WaitKeys();
+    Base::TakeTurn();
+    IssueScores<Traits>(x.s, Base::QueryTile(), Base::KeyTile());
+    Base::PassTurn();
+    if constexpr (kBehind) Base::WaitValues();
+    ptx::WaitBatches<0>();
+    ptx::Pin(x.s);
+  }
+
+  /// Masks the scores of the tile at hand and votes on its units; returns a bit for each that is
+  /// kept, and hides the others.
+  __device__ __forceinline__ uint32_t Select(float (&s)[Traits::kScores]) {
+    if (Base::MustMask()) Base::Mask(s);
+    constexpr int kUnitScores = Traits::kScores / kUnits;
+    float largest[kUnits][2];
+#pragma unroll
+    for (int u = 0; u < kUnits; ++u) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        largest[u][r] = LargestScore<kUnitScores / 2>(s, u * kUnitScores + 2 * r);
+      }
+    }
+    uint32_t kept = 0;
+    if (params_.lists.key_block == kUnitKeys) {
+#pragma unroll
+      for (int u = kUnits - 1; u >= 0; --u) kept |= (Vote(largest[u]) ? 1u : 0u) << u;
+    } else {
+      const float both[2] = {fmaxf(largest[0][0], largest[1][0]),
+                             fmaxf(largest[0][1], largest[1][1])};
+      if (Vote(both)) kept = kAllUnits;
+    }
+    if (kept != kAllUnits) {
+      MarkDropped(kept);
+      if (kept != 0) Drop(s, kept);
+    }
+    return kept;
+  }
+
+  /// Whether the warpgroup keeps keys of which `largest` are this thread's largest scores in each
+  /// row. Those that it keeps raise its limits.
+  __device__ __forceinline__ bool Vote(const float (&largest)[2]) {
+    const float scale = Base::Scale();
+    bool wanted = false;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      // Not the other way round: rows of NaN drop nothing.
+      wanted |= !(largest[r] == -INFINITY) && !(largest[r] * scale < limit_[r]);
+    }
+    const bool kept = ptx::AnyNamed(kVote + group_, kWarpgroup, wanted);
+    if (kept) {
+      const float log_lambda = __log2f(plan_.skip.lambdas[work_.slot()]);
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        limit_[r] = fmaxf(limit_[r], fmaf(QuadMax(largest[r]), scale, log_lambda));
+      }
+    }
+    return kept;
+  }
+
+  /// Hides the units whose bit is not set.
+  __device__ __forceinline__ static void Drop(float (&s)[Traits::kScores], uint32_t kept) {
+    constexpr int kUnitScores = Traits::kScores / kUnits;
+#pragma unroll
+    for (int u = 0; u < kUnits; ++u) {
+      if ((kept >> u & 1) != 0) continue;
+#pragma unroll
+      for (int i = 0; i < kUnitScores; ++i) s[u * kUnitScores + i] = -INFINITY;
+    }
+  }
+
+  /// Marks those units of the tile at hand that the warpgroup visits and does not keep, for
+  /// CountTiles.
+  __device__ __forceinline__ void MarkDropped(uint32_t kept) const {
+    if (params_.skip.dropped == nullptr || ptx::ThreadIndex() % kWarpgroup != 0) return;
+    const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
+    if (rows.rows <= 0) return;
+    const int64_t head = int64_t{rows.sequence} * params_.q_heads + rows.q_head;
+    const int32_t block = Walk::FirstRow(plan_, work_.slot(), group_) / kVoteRows;
+    uint32_t* const row =
+        params_.skip.dropped + (head * params_.skip.row_blocks + block) * params_.skip.row_words;
+#pragma unroll
+    for (int u = 0; u < kUnits; ++u) {
+      // A unit that stands in for none, or for another row's, has the number of another.
+      if ((kept >> u & 1) != 0 || !Walk::Visits(plan_, keys_.slot(), group_, u)) continue;
+      const int32_t tile = Walk::DropBit(params_, plan_, keys_.slot(), u);
+      atomicOr(row + tile / 32, 1u << tile % 32);
+    }
+  }
+
+  /// What the largest score of the thread's rows must reach, in log2 units, for keys to be kept:
+  /// running maximum and log2(lambda). Infinite where a row does not exist.
+  float limit_[2];
+};
+
+}  // namespace tamis::cuda::sm90
+
+#endif  // TAMIS_ATTENTION_CUDA_SM90_SKIP_UNIT_CONSUMER_CUH_
