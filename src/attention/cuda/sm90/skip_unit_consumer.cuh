@@ -173,15 +173,8 @@ class SkipUnitConsumer : Consumer<Traits> {
         largest[u][r] = LargestScore<kUnitScores / 2>(s, u * kUnitScores + 2 * r);
       }
     }
-    uint32_t kept = 0;
-    if (params_.lists.key_block == kUnitKeys) {
-#pragma unroll
-      for (int u = kUnits - 1; u >= 0; --u) kept |= (Vote(largest[u]) ? 1u : 0u) << u;
-    } else {
-      const float both[2] = {fmaxf(largest[0][0], largest[1][0]),
-                             fmaxf(largest[0][1], largest[1][1])};
-      if (Vote(both)) kept = kAllUnits;
-    }
+    const uint32_t kept =
+        params_.lists.key_block == kUnitKeys ? VoteOnUnits(largest) : VoteOnTile(largest);
     if (kept != kAllUnits) {
       MarkDropped(kept);
       if (kept != 0) Drop(s, kept);
@@ -189,25 +182,63 @@ class SkipUnitConsumer : Consumer<Traits> {
     return kept;
   }
 
-  /// Whether the warpgroup keeps keys of which `largest` are this thread's largest scores in each
-  /// row. Those that it keeps raise its limits.
-  __device__ __forceinline__ bool Vote(const float (&largest)[2]) {
-    const float scale = Base::Scale();
+  /// What the warpgroup keeps of a tile whose units go together. `largest`: of each unit this
+  /// thread's largest score in each of its rows.
+  __device__ __forceinline__ uint32_t VoteOnTile(const float (&largest)[kUnits][2]) {
     bool wanted = false;
+    float raised[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      // Not the other way round: rows of NaN drop nothing.
-      wanted |= !(largest[r] == -INFINITY) && !(largest[r] * scale < limit_[r]);
+      const float score = fmaxf(largest[0][r], largest[1][r]);
+      wanted |= Reaches(score, limit_[r]);
+      raised[r] = Raised(limit_[r], score);
     }
     const bool kept = ptx::AnyNamed(kVote + group_, kWarpgroup, wanted);
-    if (kept) {
-      const float log_lambda = __log2f(plan_.skip.lambdas[work_.slot()]);
 #pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        limit_[r] = fmaxf(limit_[r], fmaf(QuadMax(largest[r]), scale, log_lambda));
-      }
+    for (int r = 0; r < 2; ++r) limit_[r] = kept ? raised[r] : limit_[r];
+    return kept ? kAllUnits : 0;
+  }
+
+  /// The same of units one by one, the upper first. If it is kept, it raises the limits that the
+  /// lower must reach; a warp knows its vote in either case, and one barrier counts all: a warp's
+  /// votes on the upper unit, on the lower after it and on the lower alone are 1, 5 and 25 lanes.
+  __device__ __forceinline__ uint32_t VoteOnUnits(const float (&largest)[kUnits][2]) {
+    static_assert(kUnits == 2 && kWarpgroup / 32 < 5);
+    bool upper = false, after = false, alone = false;
+    float raised[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      raised[r] = Raised(limit_[r], largest[1][r]);
+      upper |= Reaches(largest[1][r], limit_[r]);
+      after |= Reaches(largest[0][r], raised[r]);
+      alone |= Reaches(largest[0][r], limit_[r]);
     }
-    return kept;
+    const uint32_t lane = ptx::ThreadIndex() & 31;
+    const bool upper_vote = __any_sync(0xffffffffu, upper);
+    const bool after_vote = __any_sync(0xffffffffu, after);
+    const bool alone_vote = __any_sync(0xffffffffu, alone);
+    const bool vote = lane < 1 ? upper_vote : lane < 6 ? after_vote : lane < 31 && alone_vote;
+    const uint32_t count = ptx::CountNamed(kVote + group_, kWarpgroup, vote);
+    const bool keeps_upper = count % 5 != 0;
+    const bool keeps_lower = (keeps_upper ? count / 5 % 5 : count / 25) != 0;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      limit_[r] = keeps_upper ? raised[r] : limit_[r];
+      const float both = Raised(limit_[r], largest[0][r]);
+      limit_[r] = keeps_lower ? both : limit_[r];
+    }
+    return (keeps_upper ? 2u : 0u) | (keeps_lower ? 1u : 0u);
+  }
+
+  /// Not the other way round: rows of NaN drop nothing.
+  __device__ __forceinline__ bool Reaches(float score, float limit) const {
+    return !(score == -INFINITY) && !(score * Base::Scale() < limit);
+  }
+
+  /// A limit of a row of which the quad keeps scores up to `score`, by this thread's columns.
+  __device__ __forceinline__ float Raised(float limit, float score) const {
+    const float log_lambda = __log2f(plan_.skip.lambdas[work_.slot()]);
+    return fmaxf(limit, fmaf(QuadMax(score), Base::Scale(), log_lambda));
   }
 
   /// Hides the units whose bit is not set.
