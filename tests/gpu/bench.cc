@@ -43,8 +43,11 @@ double Pairs(const BenchCall& call) {
 }
 
 /// The published geometry that runs `a`.
-TileGeometry GeometryOf(const AttentionArguments& a, bool lists, const TileRule& rule) {
-  const int32_t columns = lists || a.head_dim > 64 || rule.n_of_m.n != 0 ? 128 : 96;
+TileGeometry GeometryOf(const AttentionArguments& a, const BenchCall& call) {
+  const bool lists = call.density || call.slash;
+  const int32_t columns = lists                                        ? call.key_block
+                          : a.head_dim > 64 || call.rule.n_of_m.n != 0 ? 128
+                                                                       : 96;
   for (const TileGeometry& g : PublishedGeometries(Device::kCuda, Phase::kPrefill)) {
     if (g.tile_columns == columns) return g;
   }
@@ -101,7 +104,7 @@ class Runner {
     if (call.lambda) {
       rule_.skip_softmax.lambda =
           Copy(std::vector<float>(static_cast<size_t>(batch), *call.lambda));
-      rule_.skip_softmax.geometry = GeometryOf(a, call.density.has_value(), rule_);
+      rule_.skip_softmax.geometry = GeometryOf(a, call);
     }
     if (call.density || call.slash) {
       const BenchIndex made = MakeBenchIndex(call);

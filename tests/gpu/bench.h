@@ -40,6 +40,7 @@ struct BenchCall {
   /// Lists: each block of 128 x 128 below the diagonal with this chance, a list for each head, and
   /// the diagonal. One causal sequence. Unset: dense.
   std::optional<double> density = {};
+  int32_t key_block = 128;  ///< of these lists; blocks of 64 are drawn one by one
   TileRule rule = {};
   std::optional<VerticalSlash> slash = {};  ///< in place of density
   Inputs inputs = {};

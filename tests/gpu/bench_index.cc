@@ -12,6 +12,7 @@ constexpr int32_t kBlock = 128;
 
 TileIndexStorage Empty(const BenchCall& call) {
   return TileIndexStorage({.q_heads = call.q_heads,
+                           .key_block = call.key_block,
                            .max_query_tokens = call.lengths[0],
                            .max_key_tokens = call.lengths[0]});
 }
@@ -25,16 +26,16 @@ BenchIndex RandomLists(const BenchCall& call) {
   std::mt19937 random(1);
   std::bernoulli_distribution keep(*call.density);
   const int32_t blocks = index.shape().query_blocks();
-  int64_t tiles = 0;
+  const int32_t ratio = kBlock / call.key_block;
+  int64_t listed = 0;
   for (int64_t row = 0; row < index.shape().rows(); ++row) {
-    const auto diagonal = static_cast<int32_t>(row % blocks);
-    for (int32_t block = 0; block < diagonal; ++block) {
-      if (keep(random)) index.SetBlock(row, block);
+    const auto diagonal = static_cast<int32_t>(row % blocks) * ratio;
+    for (int32_t block = 0; block < diagonal + ratio; ++block) {
+      if (block >= diagonal || keep(random)) index.SetBlock(row, block);
     }
-    index.SetBlock(row, diagonal);
-    tiles += index.counts()[row];
+    listed += index.counts()[row];
   }
-  return {std::move(index), PairsOf(tiles, blocks * int64_t{call.q_heads})};
+  return {std::move(index), PairsOf(listed / ratio, blocks * int64_t{call.q_heads})};
 }
 
 /// The keys that diagonals `nearest` to `nearest + width` below the main one hold for the queries

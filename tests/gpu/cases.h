@@ -59,6 +59,7 @@ std::vector<Case> ListCases(bool quick);
 std::vector<Case> SparseCases(bool quick);
 std::vector<Case> GatherCases(bool quick);
 std::vector<Case> SkipCases(bool quick);
+std::vector<Case> GatherRuleCases(bool quick);
 
 /// "2:4 sinks 5", for names.
 std::string RuleName(const NOfMRule& rule);

@@ -35,6 +35,7 @@ std::vector<Case> Cases(uint64_t seed, bool quick) {
   for (Case& c : SparseCases(quick)) cases.push_back(std::move(c));
   for (Case& c : GatherCases(quick)) cases.push_back(std::move(c));
   for (Case& c : SkipCases(quick)) cases.push_back(std::move(c));
+  for (Case& c : GatherRuleCases(quick)) cases.push_back(std::move(c));
   for (size_t i = 0; i < cases.size(); ++i) {
     Case& c = cases[i];
     c.options.seed = seed + i;
@@ -104,10 +105,8 @@ std::vector<float> LambdasOf(const Case& c, int32_t batch) {
 TileRule RuleOf(const Case& c, const float* lambda) {
   TileRule rule = c.rule;
   if (c.lambda.empty()) return rule;
-  const int32_t columns =
-      c.index || std::max(c.options.head_dim, c.options.value_head_dim) > 64 || rule.n_of_m.n != 0
-          ? 128
-          : 96;
+  const bool wide = std::max(c.options.head_dim, c.options.value_head_dim) > 64;
+  const int32_t columns = c.index ? c.index->key_block : wide || rule.n_of_m.n != 0 ? 128 : 96;
   for (const TileGeometry& g : PublishedGeometries(Device::kCuda, Phase::kPrefill)) {
     if (g.tile_columns == columns) rule.skip_softmax = {lambda, g};
   }

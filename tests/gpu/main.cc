@@ -3,8 +3,10 @@
 //   tamis_gpu check [--quick] [--filter TEXT] [--seed N]
 //   tamis_gpu bench [--lengths N...] [--head-dims N...] [--f16] [--bidirectional] [--sustained]
 //                   [--paged | --ragged | --general | --lists | --columns | --sparse | --thin |
-//                    --sparse-lists | --skip | --skip-lists | --skip-structured | --skip-sparse]
-//                                      beside the dense call (--sparse-lists: beside lists alone),
+//                    --sparse-lists | --skip | --skip-lists | --skip-structured | --skip-sparse |
+//                    --column-rules]
+//                                      beside the dense call (--sparse-lists and --column-rules:
+//                                      beside the same index alone),
 //                                      taking turns; the last number is the rate over the first
 //                                      call's
 //   tamis_gpu once     one shape, from LENGTH and HEAD_DIM of the environment; prints milliseconds
@@ -244,6 +246,36 @@ std::vector<BenchCall> SparseListCalls(const BenchCall& dense) {
   return calls;
 }
 
+/// Beside the same windows and columns without a rule; skip-softmax also with lists of 64-key
+/// blocks.
+std::vector<BenchCall> ColumnRuleCalls(const BenchCall& dense) {
+  BenchCall slash = dense;
+  slash.name = "columns and bands";
+  slash.slash = {.columns = 1000, .local = 2048, .bands = 8, .band_width = 500};
+  std::vector<BenchCall> calls = {slash, WithLambda(slash, 1e-30f)};
+  const auto thin = [&](const char* name, const NOfMRule& rule) {
+    calls.push_back(slash);
+    calls.back().name += name;
+    calls.back().rule.n_of_m = rule;
+  };
+  thin(", 2:4", {.n = 2, .m = 4});
+  thin(", 1:2", {.n = 1, .m = 2});
+  thin(", 4:8", {.n = 4, .m = 8});
+  BenchCall blocks = dense;
+  blocks.name = "64-key blocks of density .25";
+  blocks.density = 0.25;
+  blocks.key_block = 64;
+  for (BenchCall call : {slash, blocks}) {
+    call.inputs = {Inputs::Kind::kScattered, call.density ? 64 : 128};
+    call.name += ", scattered";
+    calls.push_back(call);
+    for (const double quantile : {-9.0, -0.2, 0.4, 5.0}) {
+      calls.push_back(WithLambda(call, ScatteredLambda(dense.head_dim, quantile)));
+    }
+  }
+  return calls;
+}
+
 int Bench(const std::vector<std::string>& words) {
   BenchCall dense{.name = "dense"};
   BenchOptions options;
@@ -284,6 +316,8 @@ int Bench(const std::vector<std::string>& words) {
       others = SkipSparseCalls;
     } else if (word == "--thin") {
       others = ThinCalls;
+    } else if (word == "--column-rules") {
+      others = ColumnRuleCalls;
     } else if (word == "--sparse-lists") {
       others = SparseListCalls;
     } else if (list != nullptr) {

@@ -170,16 +170,19 @@ std::vector<Case> SkipCases(bool quick) {
   for (const Case& kind : PagedKinds()) add_all(kind);
   for (const Case& kind : Kinds()) add_sparse(kind);
   if (!quick) add_sparse(PagedKinds().front());
-  for (const int32_t query_block : {128, 64}) {
-    for (const bool shared : {false, true}) {
-      for (Case kind : Kinds()) {
-        kind.index = IndexOptions{
-            .query_block = query_block, .shared = shared, .density = 0.6, .empty_rows = 0.1};
-        add_all(kind);
-        const bool some = kind.name == "structured" || kind.name == "query starts" ||
-                          kind.name == "integers, many rows" || kind.name == "ragged";
-        if (some && shared == (query_block == 64)) add_sparse(kind);
-      }
+  for (const IndexGeometry& geometry : kIndexGeometries) {
+    for (Case kind : Kinds()) {
+      kind.index = IndexOptions{.query_block = geometry.query_block,
+                                .key_block = geometry.key_block,
+                                .shared = geometry.shared,
+                                .density = 0.6,
+                                .empty_rows = 0.1};
+      // Each value of each parameter among them.
+      if (quick && geometry.shared == (geometry.query_block == geometry.key_block)) continue;
+      add_all(kind);
+      const bool some = kind.name == "structured" || kind.name == "query starts" ||
+                        kind.name == "integers, many rows" || kind.name == "ragged";
+      if (some && geometry.shared == (geometry.query_block == 64)) add_sparse(kind);
     }
   }
   return cases;

@@ -64,6 +64,9 @@ TileGeometry Geometry(int32_t tile_keys) {
   return {sm90::kVoteRows, tile_keys, SkipVote::kQueryHead, 1, KeyOrder::kDescending};
 }
 
+/// Of an index, besides 128: tiles of skip-softmax that only lists have.
+constexpr int32_t kSmallKeyBlock = 64;
+
 constexpr size_t kCounterBytes = 64;
 
 /// The workspace of a call with an index. What only windows and columns use is there always: plans
@@ -109,14 +112,17 @@ size_t OrderBytes(const AttentionArguments& a, const TileIndexShape* index) {
 
 /// The map of dropped tiles, which only counts need.
 struct DropMap {
-  DropMap(const AttentionArguments& a, const TileRule& rule) {
+  DropMap(const AttentionArguments& a, const TileIndexShape* index, const TileRule& rule) {
     if (rule.skip_softmax.lambda == nullptr || a.counts == nullptr) return;
     const int32_t columns = rule.skip_softmax.geometry.tile_columns;
     row_blocks = (a.query_tokens + sm90::kVoteRows - 1) / sm90::kVoteRows;
-    row_words = ((a.key_tokens + columns - 1) / columns + 31) / 32;
+    const int32_t words = ((a.key_tokens + columns - 1) / columns + 31) / 32;
+    // Plans do not know of gathered columns, which fill no more tiles than all keys do.
+    row_words = index != nullptr ? 2 * words : words;
+    first_gathered = 32 * words;
     bytes = sizeof(uint32_t) * static_cast<size_t>(a.batch) * a.q_heads * row_blocks * row_words;
   }
-  int32_t row_blocks = 0, row_words = 0;
+  int32_t row_blocks = 0, row_words = 0, first_gathered = 0;
   size_t bytes = 0;
 };
 
@@ -161,31 +167,33 @@ void SetLists(const AttentionArguments& a, const TileIndex& index, void* workspa
 }  // namespace
 
 std::vector<TileGeometry> Geometries() {
-  return {Geometry(sm90::kSkipBf16D128.tile_keys), Geometry(sm90::kSkipBf16D64.tile_keys)};
+  return {Geometry(sm90::kSkipBf16D128.tile_keys), Geometry(sm90::kSkipBf16D64.tile_keys),
+          Geometry(kSmallKeyBlock)};
 }
 
 size_t WorkspaceBytes(const AttentionArguments& a, const TileIndexShape* index,
                       const TileRule& rule) {
-  return OrderBytes(a, index) + DropMap(a, rule).bytes;
+  return OrderBytes(a, index) + DropMap(a, index, rule).bytes;
 }
 
 std::string PathName(const AttentionArguments& a, const TileIndexShape* index,
                      const TileRule& rule) {
   const NOfMRule thin = ActiveNOfM(a, rule);
   if (thin.n == 0) return "cuda/sm90";
-  return RunsSparse(a, index != nullptr, thin) ? "cuda/sm90/sparse" : "cuda/sm90/thinned";
+  if (!RunsSparse(a, index, thin, rule.skip_softmax.lambda != nullptr)) return "cuda/sm90/thinned";
+  return index == nullptr ? "cuda/sm90/sparse"
+                          : "cuda/sm90/sparse (with windows or columns cuda/sm90/thinned)";
 }
 
 void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& rule, void* workspace,
          void* stream) {
   const bool skips = rule.skip_softmax.lambda != nullptr;
-  if (Gathers(index)) {
-    RequireGatherable(a);
-    RequireAbsent(skips, "windows or columns of a TileIndex with skip-softmax");
-  }
-  if (a.query_tokens == 0) return;
   const NOfMRule thin = ActiveNOfM(a, rule);
-  RequireAbsent(thin.n != 0 && Gathers(index), "N:M with windows or columns of a TileIndex");
+  const bool gathers = Gathers(index, thin, skips);
+  if (gathers) RequireGatherable(a);
+  if (a.query_tokens == 0) return;
+  const TileIndexShape* const shape = index != nullptr ? &index->shape : nullptr;
+  const bool sparse = thin.n != 0 && !gathers && RunsSparse(a, shape, thin, skips);
   const sm90::Kernel& kernel = KernelOf(a, index, thin, skips);
   Layouts layouts(a);
   const bool has_keys = KeyRows(a) > 0;
@@ -214,10 +222,10 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
       EncodeTensorMap(layouts.o, kStoreBoxRows),
       {}};
   if (thin.n != 0) {
-    if (RunsSparse(a, index != nullptr, thin)) {
+    if (sparse) {
       maps.k = EncodeGroupMap(layouts.k, kGroupKeys, params.box_rows / kGroupKeys);
       maps.v_groups = EncodeGroupMap(layouts.v, kGroupKeys, params.box_rows / kGroupKeys);
-    } else if (!skips && ThinsGroups(a, index != nullptr, thin)) {
+    } else if (ThinsGroups(a, shape, thin, skips)) {
       maps.k = EncodeGroupMap(layouts.k, kThinGroupKeys, params.box_rows / kThinGroupKeys);
       maps.v = EncodeGroupMap(layouts.v, kThinGroupKeys, params.box_rows / kThinGroupKeys);
     }
@@ -267,15 +275,16 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
       static_cast<int32_t>(std::clamp(int64_t{params.section_keys} / std::max(a.key_tokens, 1),
                                       int64_t{1}, int64_t{a.batch} * a.kv_heads));
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  const DropMap drops(a, rule);
-  if (rule.skip_softmax.lambda != nullptr) {
+  const DropMap drops(a, index != nullptr ? &index->shape : nullptr, rule);
+  if (skips) {
     params.skip = {.lambda = rule.skip_softmax.lambda,
                    .row_blocks = drops.row_blocks,
-                   .row_words = drops.row_words};
+                   .row_words = drops.row_words,
+                   .first_gathered = drops.first_gathered};
   }
   if (drops.bytes > 0) {
-    params.skip.dropped = reinterpret_cast<uint32_t*>(
-        static_cast<char*>(workspace) + OrderBytes(a, index ? &index->shape : nullptr));
+    params.skip.dropped =
+        reinterpret_cast<uint32_t*>(static_cast<char*>(workspace) + OrderBytes(a, shape));
     CheckCuda(cudaMemsetAsync(params.skip.dropped, 0, drops.bytes, cuda_stream),
               "clearing the map of dropped tiles");
     const size_t heads = static_cast<size_t>(a.batch) * static_cast<size_t>(a.q_heads);
@@ -288,7 +297,7 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
   auto* const counters = static_cast<int32_t*>(workspace);
   if (index != nullptr) {
     SetLists(a, *index, workspace, params);
-    if (Gathers(index)) {
+    if (gathers) {
       CheckCuda(sm90::LaunchMeasureRows(params, cuda_stream), "measuring the rows of the index");
       params.lists.counts = params.lists.gather.lengths;
     }
@@ -311,9 +320,8 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
   const sm90::CountedTiles counted = {.keys = rule.skip_softmax.geometry.tile_columns,
                                       .listed = index != nullptr,
                                       .kept = thin.n == 0 ? Kept::kAllowed
-                                              : RunsSparse(a, index != nullptr, thin)
-                                                  ? Kept::kSelected
-                                                  : Kept::kCounted,
+                                              : sparse    ? Kept::kSelected
+                                                          : Kept::kCounted,
                                       .kernel_rows = kernel.tile_rows};
   CheckCuda(sm90::CountTiles(params, counted, cuda_stream), "counting tiles");
 }

@@ -22,7 +22,7 @@ size_t WorkspaceBytes(const AttentionArguments& maxima, const TileIndexShape* in
                       const TileRule& rule);
 
 /// The path that runs, for reports: N:M by the sparse product, or by dropping scores before the
-/// dense one.
+/// dense one. Where that depends on what an index has besides blocks, both.
 std::string PathName(const AttentionArguments& maxima, const TileIndexShape* index,
                      const TileRule& rule);
 

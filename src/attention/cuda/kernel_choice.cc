@@ -10,12 +10,13 @@ bool KeepsTokens(const NOfMRule& rule) {
   return rule.sink_tokens > 0 || rule.recent_tokens > 0 || rule.skip_diagonal_blocks;
 }
 
-const sm90::Kernel& ThinKernelOf(const AttentionArguments& a, bool bf16, int32_t dim, bool lists,
-                                 const NOfMRule& rule) {
+/// Of calls without skip-softmax.
+const sm90::Kernel& ThinKernelOf(const AttentionArguments& a, bool bf16, int32_t dim,
+                                 const TileIndexShape* index, const NOfMRule& rule) {
   const sm90::ThinKernels& kernels = dim > 64 ? (bf16 ? sm90::kThinBf16D128 : sm90::kThinF16D128)
                                               : (bf16 ? sm90::kThinBf16D64 : sm90::kThinF16D64);
-  if (ThinsGroups(a, lists, rule)) return kernels.groups;
-  return (lists ? kernels.lists : kernels.dense)[rule.m == 8 ? 1 : 0];
+  if (ThinsGroups(a, index, rule, false)) return kernels.groups;
+  return (index != nullptr ? kernels.lists : kernels.dense)[rule.m == 8 ? 1 : 0];
 }
 
 /// Place of a rule that RunsSparse in an array of kernels.
@@ -44,6 +45,11 @@ const sm90::Kernel& SparseSkipKernelOf(bool bf16, int32_t dim, bool lists, const
   return (lists ? kernels.lists : kernels.dense)[KindOf(rule)];
 }
 
+/// True where two key blocks share a tile.
+bool SharesTiles(const TileIndexShape& index) {
+  return index.key_block * 2 == sm90::kListsBf16D64.tile_keys;
+}
+
 /// True where the copy engine can bring keys in groups of `keys`.
 bool HasGroups(const AttentionArguments& a, int32_t keys) {
   return a.key_tokens % keys == 0 && a.key_offsets == nullptr && a.paged.page_size == 0;
@@ -61,24 +67,32 @@ NOfMRule ActiveNOfM(const AttentionArguments& a, const TileRule& rule) {
   return a.phase == Phase::kDecode && !rule.n_of_m.in_decode ? NOfMRule{} : rule.n_of_m;
 }
 
-bool RunsSparse(const AttentionArguments& a, bool lists, const NOfMRule& rule) {
-  return rule.n <= 2 && rule.m <= 4 && HasGroups(a, kGroupKeys) && !(lists && KeepsTokens(rule));
+bool RunsSparse(const AttentionArguments& a, const TileIndexShape* index, const NOfMRule& thin,
+                bool skips) {
+  if (thin.n > 2 || thin.m > 4 || !HasGroups(a, kGroupKeys)) return false;
+  return index == nullptr || !(KeepsTokens(thin) || (skips && SharesTiles(*index)));
 }
 
-bool ThinsGroups(const AttentionArguments& a, bool lists, const NOfMRule& rule) {
-  return !lists && HasGroups(a, kThinGroupKeys) && !RunsSparse(a, lists, rule);
+bool ThinsGroups(const AttentionArguments& a, const TileIndexShape* index, const NOfMRule& thin,
+                 bool skips) {
+  return index == nullptr && !skips && HasGroups(a, kThinGroupKeys) &&
+         !RunsSparse(a, index, thin, skips);
 }
 
-bool Gathers(const TileIndex* index) {
-  return index != nullptr && (index->window_offsets != nullptr || index->column_offsets != nullptr);
+bool Gathers(const TileIndex* index, const NOfMRule& thin, bool skips) {
+  if (index == nullptr) return false;
+  return index->window_offsets != nullptr || index->column_offsets != nullptr ||
+         (skips && thin.n != 0 && SharesTiles(index->shape));
 }
 
-const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists, const NOfMRule& thin) {
+const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, const TileIndexShape* index,
+                                 const NOfMRule& thin) {
+  const bool lists = index != nullptr;
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool wide = dim > 64, bf16 = a.dtype == DType::kBF16;
   if (thin.n != 0) {
-    return RunsSparse(a, lists, thin) ? SparseSkipKernelOf(bf16, dim, lists, thin)
-                                      : ThinSkipKernelOf(bf16, dim, lists);
+    return RunsSparse(a, index, thin, true) ? SparseSkipKernelOf(bf16, dim, lists, thin)
+                                            : ThinSkipKernelOf(bf16, dim, lists);
   }
   if (bf16) {
     if (lists) return wide ? sm90::kListsSkipBf16D128 : sm90::kListsSkipBf16D64;
@@ -88,19 +102,49 @@ const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists, const 
   return wide ? sm90::kSkipF16D128 : sm90::kSkipF16D64;
 }
 
+namespace {
+
+/// The kernels that gather.
+const sm90::Kernel& GatherKernelOf(bool bf16, int32_t dim, bool thins, bool skips) {
+  const bool wide = dim > 64;
+  if (thins && skips) {
+    if (wide) return bf16 ? sm90::kGatherThinSkipBf16D128 : sm90::kGatherThinSkipF16D128;
+    return bf16 ? sm90::kGatherThinSkipBf16D64 : sm90::kGatherThinSkipF16D64;
+  }
+  if (thins) {
+    if (wide) return bf16 ? sm90::kGatherThinBf16D128 : sm90::kGatherThinF16D128;
+    return bf16 ? sm90::kGatherThinBf16D64 : sm90::kGatherThinF16D64;
+  }
+  if (skips) {
+    if (wide) return bf16 ? sm90::kGatherSkipBf16D128 : sm90::kGatherSkipF16D128;
+    return bf16 ? sm90::kGatherSkipBf16D64 : sm90::kGatherSkipF16D64;
+  }
+  if (wide) return bf16 ? sm90::kGatherBf16D128 : sm90::kGatherF16D128;
+  return bf16 ? sm90::kGatherBf16D64 : sm90::kGatherF16D64;
+}
+
+/// Skip-softmax on lists of key blocks that share tiles.
+const sm90::Kernel& SkipUnitKernelOf(bool bf16, int32_t dim) {
+  if (dim > 64) return bf16 ? sm90::kListsSkipUnitsBf16D128 : sm90::kListsSkipUnitsF16D128;
+  return bf16 ? sm90::kListsSkipUnitsBf16D64 : sm90::kListsSkipUnitsF16D64;
+}
+
+}  // namespace
+
 const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index,
                              const NOfMRule& thin, bool skips) {
-  if (skips) return SkipKernelOf(a, index != nullptr, thin);
   const int32_t dim = std::max(a.head_dim, a.dim_v());
   const bool bf16 = a.dtype == DType::kBF16;
   const bool lists = index != nullptr;
-  if (thin.n != 0) {
-    return RunsSparse(a, lists, thin) ? SparseKernelOf(bf16, dim, lists, thin)
-                                      : ThinKernelOf(a, bf16, dim, lists, thin);
+  const TileIndexShape* const shape = lists ? &index->shape : nullptr;
+  if (Gathers(index, thin, skips)) return GatherKernelOf(bf16, dim, thin.n != 0, skips);
+  if (skips) {
+    return lists && SharesTiles(*shape) ? SkipUnitKernelOf(bf16, dim)
+                                        : SkipKernelOf(a, shape, thin);
   }
-  if (Gathers(index)) {
-    if (dim > 64) return bf16 ? sm90::kGatherBf16D128 : sm90::kGatherF16D128;
-    return bf16 ? sm90::kGatherBf16D64 : sm90::kGatherF16D64;
+  if (thin.n != 0) {
+    return RunsSparse(a, shape, thin, skips) ? SparseKernelOf(bf16, dim, lists, thin)
+                                             : ThinKernelOf(a, bf16, dim, shape, thin);
   }
   if (lists) {
     if (dim > 64) return bf16 ? sm90::kListsBf16D128 : sm90::kListsF16D128;

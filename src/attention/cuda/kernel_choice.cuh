@@ -19,20 +19,26 @@ bool ChangesScores(const AttentionArguments& a);
 /// N:M that the call takes: none in decode, unless asked for there.
 NOfMRule ActiveNOfM(const AttentionArguments& a, const TileRule& rule);
 
-/// True where the sparse product runs a rule: groups of four keys that the copy engine can bring.
-bool RunsSparse(const AttentionArguments& a, bool lists, const NOfMRule& rule);
+// Below, `thin` is the call's active N:M; `skips`: with skip-softmax; `index`: null without one.
 
-/// True where a rule that the sparse product does not run, without skip-softmax, drops scores of
-/// such groups of eight.
-bool ThinsGroups(const AttentionArguments& a, bool lists, const NOfMRule& rule);
+/// True where the sparse product runs N:M, unless the call gathers: groups of four keys that the
+/// copy engine can bring.
+bool RunsSparse(const AttentionArguments& a, const TileIndexShape* index, const NOfMRule& thin,
+                bool skips);
 
-/// True where single keys or parts of key blocks are visited.
-bool Gathers(const TileIndex* index);
+/// True where a call whose N:M the sparse product does not run drops scores of such groups of
+/// eight.
+bool ThinsGroups(const AttentionArguments& a, const TileIndexShape* index, const NOfMRule& thin,
+                 bool skips);
 
-/// The kernels with skip-softmax. `thin`: the call's active N:M.
-const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, bool lists, const NOfMRule& thin);
+/// True where the kernels that gather run: where single keys or parts of key blocks are visited,
+/// and for both rules on key blocks that share tiles.
+bool Gathers(const TileIndex* index, const NOfMRule& thin, bool skips);
 
-/// `thin`: the call's active N:M. `skips`: with skip-softmax.
+/// The kernels with skip-softmax that vote on whole tiles.
+const sm90::Kernel& SkipKernelOf(const AttentionArguments& a, const TileIndexShape* index,
+                                 const NOfMRule& thin);
+
 const sm90::Kernel& KernelOf(const AttentionArguments& a, const TileIndex* index,
                              const NOfMRule& thin, bool skips);
 

@@ -19,7 +19,6 @@ namespace {
 constexpr int32_t kMaxHeadDim = 256;
 /// Rows of the swizzle's period: copies of part of a tile begin at a multiple.
 constexpr int32_t kPeriodRows = 8;
-constexpr int32_t kListSkipColumns = 128;
 
 void RequireHopper() {
   int device = 0, major = 0, minor = 0;
@@ -54,16 +53,9 @@ void RequirePlain(const AttentionArguments& a, std::string_view what) {
 void RequireSkippable(const AttentionArguments& a, const TileIndexShape* index,
                       const TileRule& rule) {
   RequirePlain(a, "skip-softmax");
-  if (index != nullptr) {
-    // One vote decides a tile of keys.
-    Require(index->key_block == kListSkipColumns,
-            "the CUDA executor runs skip-softmax with key blocks of {}, not {}; make the index of "
-            "those",
-            kListSkipColumns, index->key_block);
-    return;
-  }
+  if (index != nullptr) return;
   const NOfMRule thin = ActiveNOfM(a, rule);
-  const int32_t tile_keys = SkipKernelOf(a, false, thin).tile_keys;
+  const int32_t tile_keys = SkipKernelOf(a, nullptr, thin).tile_keys;
   const int32_t tile_columns = rule.skip_softmax.geometry.tile_columns;
   Require(tile_columns == tile_keys,
           "skip-softmax tile_columns are {}; with head dims of {} and {}, {} N:M and without a "

@@ -85,6 +85,21 @@ __device__ inline bool AnyNamed(uint32_t id, uint32_t threads, bool value) {
   return any != 0;
 }
 
+/// SyncNamed that returns how many threads hold `value`.
+__device__ inline uint32_t CountNamed(uint32_t id, uint32_t threads, bool value) {
+  uint32_t count;
+  asm volatile(
+      "{\n"
+      ".reg .pred mine;\n"
+      "setp.ne.u32 mine, %3, 0;\n"
+      "bar.red.popc.u32 %0, %1, %2, mine;\n"
+      "}\n"
+      : "=r"(count)
+      : "r"(id), "r"(threads), "r"(static_cast<uint32_t>(value))
+      : "memory");
+  return count;
+}
+
 /// A word of shared memory, read here and now: the compiler neither keeps the value nor derives
 /// another address of it.
 __device__ inline uint32_t LoadWord(uint32_t address) {

@@ -244,6 +244,9 @@ class Consumer {
 
   /// Drops what neither the selection nor a promise to the rule keeps.
   __device__ void Thin(float (&s)[Traits::kScores]) const {
+    if constexpr (Traits::kGathers) {
+      if (plan_.lists.keys[keys_.slot()].AreColumns()) return;  // all of them stay
+    }
     uint32_t held[(Traits::kScores + 31) / 32] = {};
     const ThinParams& thin = params_.thin;
     if (thin.sink_tokens > 0 || thin.recent_tokens > 0 || thin.dense_diagonal) FindHeld(held);
@@ -372,6 +375,7 @@ class Consumer {
   /// Zeroes the rows of V past the end of the sequence where they belong to something else: they
   /// meet probabilities of zero, but may hold NaN. Every warpgroup writes the same zeros.
   __device__ void ClearTail() {
+    if constexpr (Traits::kGathers) return;  // such rows are not copied
     if (!params_.foreign_tail) return;
     constexpr int32_t kBoxRows = Traits::kTileKeys / Walk::kBoxes;
     const TileWork& work = Work();

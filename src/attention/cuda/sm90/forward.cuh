@@ -9,6 +9,7 @@
 #include "attention/cuda/sm90/consumer.cuh"
 #include "attention/cuda/sm90/gather_describe.cuh"
 #include "attention/cuda/sm90/gather_load.cuh"
+#include "attention/cuda/sm90/gather_thin_consumer.cuh"
 #include "attention/cuda/sm90/gather_traits.cuh"
 #include "attention/cuda/sm90/groups.cuh"
 #include "attention/cuda/sm90/launch.cuh"
@@ -19,6 +20,8 @@
 #include "attention/cuda/sm90/shared.cuh"
 #include "attention/cuda/sm90/skip_consumer.cuh"
 #include "attention/cuda/sm90/skip_traits.cuh"
+#include "attention/cuda/sm90/skip_unit_consumer.cuh"
+#include "attention/cuda/sm90/skip_unit_traits.cuh"
 #include "attention/cuda/sm90/start.cuh"
 #include "attention/cuda/sm90/thin_consumer.cuh"
 #include "attention/cuda/sm90/thin_skip_consumer.cuh"
@@ -47,10 +50,15 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
     ptx::LowerRegisters<Traits::kProducerRegisters>();
     if constexpr (Traits::kGathers) {
       // A warp on each scheduler.
-      if (threadIdx.x / 32 == 0) StepLoader<Traits, Tensor::kKeys>(params, q, k, plan).Run();
-      if (threadIdx.x / 32 == 1) Planner<Traits>(params, plan).Run();
-      if (threadIdx.x / 32 == 2) StepLoader<Traits, Tensor::kValues>(params, q, v, plan).Run();
-      if (threadIdx.x / 32 == 3) Describer(params, plan.lists).Run();
+      if (threadIdx.x / 32 == 0) {
+        StepLoader<Traits, Tensor::kKeys>(params, q, k, plan).Run();
+      } else if (threadIdx.x / 32 == 1) {
+        Planner<Traits>(params, plan).Run();
+      } else if (threadIdx.x / 32 == 2) {
+        StepLoader<Traits, Tensor::kValues>(params, q, v, plan).Run();
+      } else {
+        Describer(params, plan.lists).Run();
+      }
     } else if constexpr (Traits::kLists) {
       if (threadIdx.x / 32 == 1) Planner<Traits>(params, plan).Run();
       if (threadIdx.x < 32 && ptx::ElectLane()) Loader<Traits>(params, q, k, v, plan).Run();
@@ -59,8 +67,14 @@ __global__ void __launch_bounds__(Traits::kThreads, 1)
     }
   } else {
     ptx::RaiseRegisters<Traits::kConsumerRegisters>();
+    // Derived again where it is needed: there is no register to keep it in.
+    const int32_t derived = ptx::ThreadIndex() / kWarpgroup - 1;
     if constexpr (Traits::kSkips && Traits::kThins != 0) {
-      ThinSkipConsumer<Traits>(params, o, plan, group - 1).Run();
+      ThinSkipConsumer<Traits>(params, o, plan, Traits::kSkipsUnits ? derived : group - 1).Run();
+    } else if constexpr (Traits::kGathers && Traits::kThins != 0) {
+      GatherThinConsumer<Traits>(params, o, plan, derived).Run();
+    } else if constexpr (Traits::kSkipsUnits) {
+      SkipUnitConsumer<Traits>(params, o, plan, derived).Run();
     } else if constexpr (Traits::kSkips) {
       SkipConsumer<Traits>(params, o, plan, group - 1).Run();
     } else if constexpr (Traits::kThinGroups) {

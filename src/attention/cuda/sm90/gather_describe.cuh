@@ -27,7 +27,7 @@ __device__ inline const PlannedTile& FollowPlan(ListState& lists, Await await, L
   }
 }
 
-/// Describes the tiles of blocks of a tile of work, then its gathered tiles.
+/// Describes the gathered tiles of a tile of work, then its tiles of blocks.
 template <class ListState>
 class Describer {
  public:
@@ -51,24 +51,25 @@ class Describer {
       full_key_[g] = LastKey(params_, work, work.first_query + g * planned.extent.group_rows);
       windows_[g] = WindowWalk(rows[g]);
     }
+#pragma unroll 1
+    for (int r = 0; r < 2; ++r) {
+      int32_t end = rows[r].column_count;
+#pragma unroll 1
+      for (int32_t tile = rows[r].GatheredTiles() - 1; tile >= 0; --tile) {
+        DescribeColumns(rows[r], r, tile * kGatheredKeys, end);
+      }
+    }
     if (planned.blocks > 0) {
       StepWalk walk(planned, params_.lists.key_block);
       const int32_t steps =
           planned.extent.steps - rows[0].GatheredTiles() - rows[1].GatheredTiles();
 #pragma unroll 1
-      for (int32_t step = 0; step < steps; ++step) DescribeBlocks(rows, walk.Next());
-    }
-#pragma unroll 1
-    for (int r = 0; r < 2; ++r) {
-      int32_t position = 0;
-#pragma unroll 1
-      for (int32_t left = rows[r].gathered; left > 0; left -= kGatheredKeys) {
-        DescribeColumns(rows[r], r, min(left, kGatheredKeys), position);
-      }
+      for (int32_t step = 0; step < steps; ++step) DescribeBlocks(rows, walk.Next(), work.keys);
     }
   }
 
-  __device__ void DescribeBlocks(const GatherRow (&rows)[2], const UnitKeys& units) {
+  /// `end`: of the sequence's keys.
+  __device__ void DescribeBlocks(const GatherRow (&rows)[2], const UnitKeys& units, int32_t end) {
     TileKeys keys;
     keys.kind = TileKeys::kBlocks;
 #pragma unroll
@@ -88,17 +89,26 @@ class Describer {
       }
     }
     GatherStep& step = Acquire();
-    Publish(step, keys, units.first[kUnits - 1] + kUnitKeys - 1);
+    const int32_t last_key = units.first[kUnits - 1] + kUnitKeys - 1;
+    if (params_.foreign_tail && last_key >= end) {
+      keys.kind = TileKeys::kTail;
+      for (int32_t i = threadIdx.x & 31; i < kGatheredKeys; i += 32) {
+        const int32_t first = i < kUnitKeys ? units.first[0] : units.first[1] - kUnitKeys;
+        step.columns[i] = min(first + i, end - 1);
+      }
+    }
+    Publish(step, keys, last_key);
   }
 
-  /// The next `count` columns of row r, from `position` of its list on.
-  __device__ void DescribeColumns(const GatherRow& row, int32_t r, int32_t count,
-                                  int32_t& position) {
+  /// Those gathered columns of row r that no earlier call took, from rank `first` on. `end`: as
+  /// FillList wants it.
+  __device__ void DescribeColumns(const GatherRow& row, int32_t r, int32_t first, int32_t& end) {
     GatherStep& step = Acquire();
-    FillList(row, block_shift_, count, position, step.columns);
+    const int32_t count = min(row.gathered - first, kGatheredKeys);
+    FillList(row, block_shift_, count, end, step.columns);
     __syncwarp();  // the list is complete
     TileKeys keys;
-    for (int u = 0; u < kUnits; ++u) keys.first[u] = u * kUnitKeys;
+    for (int u = 0; u < kUnits; ++u) keys.first[u] = first + u * kUnitKeys;
 #pragma unroll
     for (int g = 0; g < 2; ++g) {
       const int32_t visited = two_rows_ && g != r ? 0 : count;

@@ -76,20 +76,11 @@ class StepLoader {
       }
       if (kKeys && i == 0) {
         stages_.Flush();  // the Q that this waits for may be in use until K has arrived
-        if (Leads()) LoadQueries(planned, step.keys);
+        if (Leads()) queries_.Load(planned, step.keys.first);
       }
       ptx::Arrive(ptx::SharedAddress(&lists_.step_empty[slot]));
       ring_.Advance();
     }
-  }
-
-  __device__ void LoadQueries(const PlannedTile& planned, const TileKeys& keys) {
-    int32_t first[kUnits];
-    for (int u = 0; u < kUnits; ++u) {
-      // Columns as a tile that ends with the keys: there is no tail of V to clear.
-      first[u] = keys.kind == TileKeys::kBlocks ? keys.first[u] : planned.work.keys - kUnitKeys;
-    }
-    queries_.Load(planned, first);
   }
 
   /// Leaves what the consumers must know beside the stage: each lane its part, before it says that

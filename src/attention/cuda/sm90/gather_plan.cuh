@@ -28,15 +28,20 @@ __device__ inline GatherRow OpenRow(const GatherParams& gather, const uint32_t* 
   return open;
 }
 
-__device__ inline int32_t CountGathered(const GatherRow& row, int32_t block_shift) {
+/// Returns how many columns of a row are gathered, and in `end` where the last of those lies that
+/// are seen at all, to within a batch.
+__device__ inline int32_t CountGathered(const GatherRow& row, int32_t block_shift, int32_t& end) {
   constexpr int kEach = 2;  // more would not fit the planner's registers
   int32_t gathered = 0;
+  end = 0;
 #pragma unroll 1
-  for (int32_t position = 0; position < row.column_count; position += 32 * kEach) {
-    const ColumnBatch<kEach> batch(row, position, block_shift);
+  while (end < row.column_count) {
+    const ColumnBatch<kEach> batch(row, end, block_shift);
     for (int j = 0; j < kEach; ++j) gathered += __popc(batch.lanes(j));
+    end += 32 * kEach;
     if (batch.IsLast()) break;
   }
+  end = min(end, row.column_count);
   return gathered;
 }
 
@@ -68,8 +73,13 @@ __device__ inline int32_t PlanRows(const ForwardParams& params, int64_t first_ro
     }
     __syncwarp();  // the row is there for every lane
     if (!exists) continue;
-    const int32_t gathered = CountGathered(row, block_shift);
-    if (lane == 0) row.gathered = gathered;
+    int32_t end;
+    const int32_t gathered = CountGathered(row, block_shift, end);
+    __syncwarp();  // every lane has read the row
+    if (lane == 0) {
+      row.gathered = gathered;
+      row.column_count = end;
+    }
     tiles += (gathered + kGatheredKeys - 1) / kGatheredKeys;
     if (row.window_count == 0) continue;
     uint32_t* touched = lists.gather.touched +

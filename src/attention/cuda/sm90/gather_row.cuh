@@ -129,29 +129,31 @@ class ColumnBatch {
   bool past_;
 };
 
-/// Fills `list` with the next `count` gathered columns of a row, in ascending order, and with the
-/// last of them to its end. `position`: where in the row's columns to look on.
+/// Fills `list` with the last `count` gathered columns among the first `end` of a row, in ascending
+/// order, and with the last of them to its end. `end`: afterwards, where those before them end.
 __device__ inline void FillList(const GatherRow& row, int32_t block_shift, int32_t count,
-                                int32_t& position, int32_t (&list)[kGatheredKeys]) {
+                                int32_t& end, int32_t (&list)[kGatheredKeys]) {
   const auto lane = static_cast<int32_t>(threadIdx.x & 31);
-  const uint32_t lower_lanes = (1u << lane) - 1;
-  int32_t filled = 0;
+  int32_t left = count;
 #pragma unroll 1
-  while (filled < count) {
+  while (left > 0) {
     constexpr int kEach = kGatheredKeys / 32;
-    const ColumnBatch<kEach> batch(row, position, block_shift);
-    position += kGatheredKeys;
+    const int32_t first = max(end - kGatheredKeys, 0);
+    const ColumnBatch<kEach> batch(row, first, block_shift);
+    const int32_t batch_end = end;
+    end = first;
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) {
-      const uint32_t lanes = batch.lanes(j);
-      const int32_t rank = filled + __popc(lanes & lower_lanes);
+    for (int j = kEach - 1; j >= 0; --j) {
+      const int32_t position = first + 32 * j;
+      const uint32_t lanes = batch.lanes(j) & BitsTo(batch_end - position - 1);
+      const int32_t place = left - 1 - __popc(lanes >> lane >> 1);
       const bool gathered = (lanes >> lane & 1) != 0;
-      filled += __popc(lanes);
-      if (gathered && rank < kGatheredKeys) list[rank] = batch.column(j);
-      if (filled > kGatheredKeys) {
-        // The first that finds no room begins the next list.
-        const uint32_t over = __ballot_sync(0xffffffffu, gathered && rank >= kGatheredKeys);
-        position += 32 * j + __ffs(static_cast<int32_t>(over)) - 1 - kGatheredKeys;
+      left -= __popc(lanes);
+      if (gathered && place >= 0) list[place] = batch.column(j);
+      if (left < 0) {
+        // The last that finds no room ends the list before.
+        const uint32_t over = __ballot_sync(0xffffffffu, gathered && place == -1);
+        end = position + __ffs(static_cast<int32_t>(over));
         break;
       }
     }

@@ -7,9 +7,9 @@
 
 namespace tamis::cuda::sm90 {
 
-template <typename Element, int kHeadDim_>
-struct GatherTraits : ListTraits<Element, kHeadDim_> {
-  using Lists = ListTraits<Element, kHeadDim_>;
+template <typename Element, int kHeadDim_, int kThins_ = 0>
+struct GatherTraits : ListTraits<Element, kHeadDim_, kThins_> {
+  using Lists = ListTraits<Element, kHeadDim_, kThins_>;
   static constexpr bool kGathers = true;
   static constexpr uint32_t kStageArrivals = 32;  ///< each lane of the loader
   /// What a lane reads and clears of a stage, and reads beside it, is then ordered against the
@@ -20,6 +20,9 @@ struct GatherTraits : ListTraits<Element, kHeadDim_> {
   // columns.
   static constexpr int kProducerRegisters = 72;
   static constexpr int kConsumerRegisters = 216;
+
+  /// As GatherThinConsumer wants it.
+  static constexpr bool kPingPong = Lists::kPingPong && kThins_ == 0;
 
   using ListState = GatherShared<Lists::kKeyStages, Lists::kWorkStages>;
 };

@@ -23,6 +23,23 @@ struct GatherWalk : ListWalk<Traits> {
     return (plan.lists.keys[key_slot].masked >> group & 1) != 0;
   }
 
+  /// As ListWalk's. By one lane.
+  __device__ static bool Visits(const SharedPlan<Traits>& plan, uint32_t key_slot, int32_t group,
+                                int unit) {
+    constexpr int kUnitWords = kKeyWords / kUnits;
+    uint32_t any = 0;
+    for (int w = 0; w < kUnitWords; ++w) {
+      any |= plan.lists.keys[key_slot].visited[group][unit * kUnitWords + w];
+    }
+    return any != 0;
+  }
+  __device__ static int32_t DropBit(const ForwardParams& params, const SharedPlan<Traits>& plan,
+                                    uint32_t key_slot, int unit) {
+    const TileKeys& keys = plan.lists.keys[key_slot];
+    return (keys.AreColumns() ? params.skip.first_gathered : 0) +
+           keys.first[unit] / params.lists.key_block;
+  }
+
   /// Hides the keys after last_key of the thread's two rows and those that the warpgroup does not
   /// visit. K of the tile must not have been released.
   __device__ static void Mask(float (&s)[Traits::kScores], const SharedPlan<Traits>& plan,
@@ -35,12 +52,12 @@ struct GatherWalk : ListWalk<Traits> {
     const int32_t column = 2 * (static_cast<int32_t>(thread) & 3);
     int32_t last[2] = {last_key[0], last_key[1]};
     const int32_t kind = keys.kind;
-    if (kind == TileKeys::kGathered) last[0] = last[1] = kGatheredKeys - 1;
+    if (kind == TileKeys::kGathered) last[0] = last[1] = INT32_MAX;
     if (kind == TileKeys::kLimited) {
       const uint8_t* limits =
           &plan.lists.limits[key_slot]
                             [group * kGroupRows + thread % kWarpgroup / 32 * 16 + thread % 32 / 4];
-      for (int r = 0; r < 2; ++r) last[r] = limits[8 * r] - 1;
+      for (int r = 0; r < 2; ++r) last[r] = keys.first[0] + limits[8 * r] - 1;
     }
 #pragma unroll
     for (int w = 0; w < kKeyWords; ++w) {

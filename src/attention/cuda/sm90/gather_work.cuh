@@ -1,9 +1,9 @@
 // What windows and columns add to the tiles of lists on their way from the planner to the
 // consumers.
 //
-// A tile of work visits first its blocks, those of the bitmap and those that windows touch, from
-// the last to the first, then its columns, those that lie in neither, gathered in ascending order
-// into tiles of keys.
+// A tile of work visits its keys in TileIndex order reversed: first its columns, those that lie in
+// neither block nor window, gathered in ascending order into tiles of which the last goes first;
+// then its blocks, those of the bitmap and those that windows touch, from the last to the first.
 #ifndef TAMIS_ATTENTION_CUDA_SM90_GATHER_WORK_CUH_
 #define TAMIS_ATTENTION_CUDA_SM90_GATHER_WORK_CUH_
 
@@ -24,9 +24,10 @@ struct GatherRow {
   const uint32_t* blocks;  ///< bitmap of the index
   const KeyWindow* windows;
   const int32_t* columns;
-  int32_t window_count, column_count;
-  int32_t last_key;  ///< the last that any query of the tile sees in this row
-  int32_t gathered;  ///< columns up to there that lie in neither block nor window
+  int32_t window_count;
+  int32_t column_count;  ///< up to last_key
+  int32_t last_key;      ///< the last that any query of the tile sees in this row
+  int32_t gathered;      ///< columns up to there that lie in neither block nor window
 
   __device__ int32_t GatheredTiles() const {
     return (gathered + kGatheredKeys - 1) / kGatheredKeys;
@@ -35,21 +36,25 @@ struct GatherRow {
 
 /// The keys of a tile.
 struct TileKeys {
-  int32_t first[kUnits];           ///< of each unit: its key, or its place among the columns
+  int32_t first[kUnits];           ///< of each unit: its key, or its rank among gathered columns
   uint32_t visited[2][kKeyWords];  ///< for each warpgroup, a bit for every key that it visits
   uint32_t masked;                 ///< bit g: some score of warpgroup g must be hidden
   enum Kind : int32_t {
     kBlocks,
+    /// Blocks of which one ends past the sequence, where V may hold anything: copied key by key.
+    kTail,
     kGathered,  ///< columns
     kLimited,   ///< columns, of which some query does not see the last
   };
   int32_t kind;
+
+  __device__ bool AreColumns() const { return kind == kGathered || kind == kLimited; }
 };
 
 /// A tile of keys on its way from the describer to the loaders.
 struct GatherStep {
   TileKeys keys;
-  int32_t columns[kGatheredKeys];  ///< of gathered tiles
+  int32_t columns[kGatheredKeys];  ///< of tiles that are copied key by key
 };
 
 /// The part of shared memory that lists with windows and columns need.

@@ -39,12 +39,22 @@ extern const Kernel kListsBf16D64, kListsBf16D128, kListsF16D64, kListsF16D128;
 /// The same with windows and columns.
 extern const Kernel kGatherBf16D64, kGatherBf16D128, kGatherF16D64, kGatherF16D128;
 
+/// The same with N:M of any kind on the dense product.
+extern const Kernel kGatherThinBf16D64, kGatherThinBf16D128, kGatherThinF16D64, kGatherThinF16D128;
+
 /// Fills params.lists.gather.lengths.
 cudaError_t LaunchMeasureRows(const ForwardParams& params, cudaStream_t stream);
 
-/// The first and the third with skip-softmax.
+/// The first and the third with skip-softmax, the third in key blocks of 128.
 extern const Kernel kSkipBf16D64, kSkipBf16D128, kSkipF16D64, kSkipF16D128;
 extern const Kernel kListsSkipBf16D64, kListsSkipBf16D128, kListsSkipF16D64, kListsSkipF16D128;
+/// The third in key blocks of 64, and the fourth.
+extern const Kernel kListsSkipUnitsBf16D64, kListsSkipUnitsBf16D128;
+extern const Kernel kListsSkipUnitsF16D64, kListsSkipUnitsF16D128;
+extern const Kernel kGatherSkipBf16D64, kGatherSkipBf16D128, kGatherSkipF16D64, kGatherSkipF16D128;
+/// The fourth with skip-softmax and N:M of any kind; runs key blocks of 64 without windows too.
+extern const Kernel kGatherThinSkipBf16D64, kGatherThinSkipBf16D128;
+extern const Kernel kGatherThinSkipF16D64, kGatherThinSkipF16D128;
 
 /// The tiles of a call whose kernel has filled params.skip.dropped.
 struct CountedTiles {

@@ -66,6 +66,17 @@ struct ListWalk {
     return __shfl_sync(0xffffffffu, reads ? plan.lists.keys[key_slot].first[unit] : 0, 0);
   }
 
+  /// Whether the warpgroup visits a unit, and that unit's bit of SkipParams::dropped. By the lane
+  /// that will release the stage.
+  __device__ static bool Visits(const SharedPlan<Traits>& plan, uint32_t key_slot, int32_t group,
+                                int unit) {
+    return (plan.lists.keys[key_slot].present >> (group * kUnits + unit) & 1) != 0;
+  }
+  __device__ static int32_t DropBit(const ForwardParams& params, const SharedPlan<Traits>& plan,
+                                    uint32_t key_slot, int unit) {
+    return plan.lists.keys[key_slot].first[unit] / params.lists.key_block;
+  }
+
   /// `last[u][r]`: last_key[r], counted from the thread's first key of unit u; -1 in units that the
   /// warpgroup does not visit. Lanes of a quad begin `lane_keys` keys apart. K of the tile must not
   /// have been released.

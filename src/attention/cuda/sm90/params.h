@@ -80,9 +80,10 @@ constexpr int32_t kVoteRows = 64;
 struct SkipParams {
   const float* lambda;  ///< [batch]
   /// [batch][q_heads][row_blocks][row_words], a bit for each tile of kVoteRows queries that was
-  /// dropped; 0 at launch. Null: not wanted.
+  /// dropped: those of key blocks, then those of gathered columns; 0 at launch. Null: not wanted.
   uint32_t* dropped;
   int32_t row_blocks, row_words;
+  int32_t first_gathered;  ///< bit of a row
   /// [batch][q_heads], 0 at launch: where kernels with N:M add pairs that they keep of tiles with
   /// tokens that are kept besides. Null: not wanted.
   AttentionCounts* counts;

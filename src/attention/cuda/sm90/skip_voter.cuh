@@ -149,25 +149,6 @@ class SkipVoter : protected Base {
     atomicOr(row + tile / 32, 1u << tile % 32);
   }
 
-  /// Adds the pairs of a kept tile that N:M has left, those of `s` that are not -inf, to the counts
-  /// of a call that wants any. For tiles of which CountTiles cannot know.
-  template <int kScores>
-  __device__ __forceinline__ void CountThinned(const float (&s)[kScores]) const {
-    if (params_.skip.counts == nullptr) return;
-    const OutputRows rows = Walk::Output(plan_, work_.slot(), group_);
-    const auto row = static_cast<int32_t>(ptx::ThreadIndex() % kWarpgroup / 32 * 16 +
-                                          ptx::ThreadIndex() % 32 / 4);
-    int32_t pairs[2] = {0, 0};
-#pragma unroll
-    for (int i = 0; i < kScores; ++i) pairs[(i >> 1) & 1] += s[i] != -INFINITY ? 1 : 0;
-    const int32_t mine = (row < rows.rows ? pairs[0] : 0) + (row + 8 < rows.rows ? pairs[1] : 0);
-    const int32_t all = __reduce_add_sync(0xffffffffu, mine);
-    if (all == 0 || !Leads()) return;
-    int64_t& kept =
-        params_.skip.counts[int64_t{rows.sequence} * params_.q_heads + rows.q_head].kept_pairs;
-    atomicAdd(reinterpret_cast<unsigned long long*>(&kept), static_cast<unsigned long long>(all));
-  }
-
   /// Of the sequence at hand; 0 where it runs dense.
   __device__ float Lambda() const {
     return __uint_as_float(

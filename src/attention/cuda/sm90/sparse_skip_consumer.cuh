@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "attention/cuda/sm90/count_thinned.cuh"
 #include "attention/cuda/sm90/skip_voter.cuh"
 #include "attention/cuda/sm90/sparse_consumer.cuh"
 
@@ -253,7 +254,7 @@ class SparseSkipConsumer : SkipVoter<Traits, SparseConsumer<Traits>> {
   /// A kept tile with pairs that are kept on top of the selection: see SparseConsumer's.
   __device__ __forceinline__ void DenseTile(Registers& x) {
     Base::Thin(x.s);
-    Base::CountThinned(x.s);
+    CountThinned(params_, Walk::Output(plan_, work_.slot(), group_), x.s);
     x.largest[0] = x.largest[1] = 0.0f;
     ScaleRows(x.o, Base::Rebase(x.s, x.state));
     Base::WaitValues();

@@ -9,17 +9,28 @@
 #define TAMIS_ATTENTION_CUDA_SM90_THIN_SKIP_CONSUMER_CUH_
 
 #include <cstdint>
+#include <type_traits>
 
 #include "attention/cuda/sm90/consumer.cuh"
+#include "attention/cuda/sm90/count_thinned.cuh"
+#include "attention/cuda/sm90/skip_unit_voter.cuh"
 #include "attention/cuda/sm90/skip_voter.cuh"
 
 namespace tamis::cuda::sm90 {
 
+/// Who votes on whole tiles, or on the units of an index with windows, columns or small blocks.
 template <class Traits>
-class ThinSkipConsumer : SkipVoter<Traits, Consumer<Traits>> {
-  using Base = SkipVoter<Traits, Consumer<Traits>>;
+using ThinSkipVoter = std::conditional_t<Traits::kSkipsUnits, SkipUnitVoter<Traits>,
+                                         SkipVoter<Traits, Consumer<Traits>>>;
+
+template <class Traits>
+class ThinSkipConsumer : ThinSkipVoter<Traits> {
+  using Base = ThinSkipVoter<Traits>;
+  using Walk = typename Base::Walk;
   using Base::full_;
   using Base::group_;
+  using Base::params_;
+  using Base::plan_;
   using Base::queries_;
   using Base::tile_;
   using Base::work_;
@@ -45,16 +56,12 @@ class ThinSkipConsumer : SkipVoter<Traits, Consumer<Traits>> {
         Base::PassTurn();
         ptx::WaitBatches<0>();
         ptx::Pin(s);
-        if (tile_ > full_) Base::Mask(s);
-        float largest[2];
-        const bool kept = Base::Vote(s, state.reference, largest);
+        const bool kept = Select(s, state);
         if (kept) {
           Base::Thin(s);
-          Base::CountThinned(s);
-          ScaleRows(o, Base::Rebase(s, state));
+          CountThinned(params_, Walk::Output(plan_, work_.slot(), group_), s);
+          ScaleRows(o, Rebase(s, state));
           if (first) Base::ClearTail();
-        } else {
-          Base::MarkDropped(Base::TileAtHand());
         }
         Base::ReleaseKeys();
         // Also of a dropped tile: parity tells a filling from the next only, so that a stage must
@@ -72,6 +79,29 @@ class ThinSkipConsumer : SkipVoter<Traits, Consumer<Traits>> {
       }
       queries_.Advance();
       work_.Advance();
+    }
+  }
+
+ private:
+  /// Masks and votes; false where the tile is dropped. Hides units of it that are.
+  __device__ __forceinline__ bool Select(float (&s)[Traits::kScores], const RowState& state) {
+    if constexpr (Traits::kSkipsUnits) {
+      return Base::Select(s) != 0;
+    } else {
+      if (tile_ > full_) Base::Mask(s);
+      float largest[2];
+      const bool kept = Base::Vote(s, state.reference, largest);
+      if (!kept) Base::MarkDropped(Base::TileAtHand());
+      return kept;
+    }
+  }
+
+  /// sm90::Rebase, and limits where they are measured against the reference.
+  __device__ __forceinline__ float2 Rebase(float (&s)[Traits::kScores], RowState& state) {
+    if constexpr (Traits::kSkipsUnits) {
+      return sm90::Rebase(s, Base::Scale(), state);
+    } else {
+      return Base::Rebase(s, state);
     }
   }
 };

@@ -32,6 +32,8 @@ struct TileShape {
   using Element = Element_;
   /// Runs windows and columns of an index beside its blocks.
   static constexpr bool kGathers = false;
+  /// With skip-softmax, votes on units of a tile (see skip_unit_consumer.cuh).
+  static constexpr bool kSkipsUnits = false;
   /// K and V lie in groups of eight keys (see thin_groups.cuh).
   static constexpr bool kThinGroups = false;
   static constexpr int kHeadDim = kHeadDim_;
