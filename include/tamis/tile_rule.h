@@ -42,8 +42,9 @@ struct TileGeometry {
 /// tiles leave numerator and denominator alike. Rows past the sequence's end and rows without a
 /// visible score in the tile do not vote. Sink logits take no part in the running maximum.
 struct SkipSoftmaxRule {
-  /// [batch] lambda per sequence; null: off. 0 is bit-identical to dense (beside N:M: to N:M alone
-  /// but for rounding, since tiles may differ). A value >= 1 runs without this rule and is reported in AttentionCounts::lambda_saturated. Negative or NaN: refused by Validate.
+  /// [batch] lambda per sequence; null: off. 0 is bit-identical to the call without this rule
+  /// (beside N:M on CUDA, but for rounding: tiles differ). A value >= 1 runs without it too and is
+  /// reported in AttentionCounts::lambda_saturated. Negative or NaN: refused by Validate.
   const float* lambda = nullptr;
   TileGeometry geometry;
 };
