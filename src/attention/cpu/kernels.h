@@ -133,9 +133,10 @@ struct Kernels {
   /// target = scale * o, converted.
   void (*store_row)(const float* o, float scale, DType dtype, void* target, int32_t count);
 
-  /// s[row][key] = q[row] . k[key]; q is [rows][kMaxHeadDim] elements of the table.
+  /// s[row][key] = q[row] . k[key]; q is [rows][kMaxHeadDim] elements of the table. Raises
+  /// maxima[row] to the largest of them.
   void (*decode_scores)(const RowsArguments& k, const void* q, int32_t rows, float* s,
-                        int64_t s_stride);
+                        int64_t s_stride, float* maxima);
   /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 16) scores; returns their sum.
   float (*decode_exponentials)(float* s, int32_t count, float factor, float base);
   /// o[row] += p[row] . v, for any number of keys; o is [rows][kMaxHeadDim].
