@@ -296,21 +296,24 @@ void DecodeUnit::Weigh(int32_t split) {
   const int32_t first = split * kSplitSteps;
   const int32_t last = std::min(steps_, first + kSplitSteps);
   const int32_t blocks_end = std::clamp(block_steps_, first, last);
-  // Weights are needed step by step; between them and the values memory would idle. Only where
-  // skipping may drop steps do all weights come first.
+  // Weights come step by step, since memory would idle while all are computed; only where skipping
+  // may drop steps do all come first, so that nothing is fetched for those.
   ColumnRange columns[kSplitSteps];
-  for (int32_t s = first; skips_ && s < blocks_end; ++s)
+  for (int32_t s = first; skips_ && s < blocks_end; ++s) {
     columns[s - first] = WeighStep(s, base_max, sums);
-  ForRuns(skips_ ? columns : storage_.visible + first, first, blocks_end,
-          [&](int32_t key, int32_t count) {
-            for (const int32_t end = key + count; key < end;) {
-              const int32_t s = key / kStepKeys;
-              const int32_t here = std::min(end, (s + 1) * kStepKeys) - key;
-              if (!skips_) WeighStep(s, base_max, sums);
-              AddValues(key, here, end - key - here, 0, rows_, KeyScores(0, key), outputs);
-              key += here;
-            }
-          });
+  }
+  const auto weigh = [&](int32_t key, int32_t count) {
+    const int32_t end = key + count;
+    for (int32_t s = key / kStepKeys; s * kStepKeys < end; ++s) {
+      const ColumnRange stays = skips_ ? columns[s - first] : WeighStep(s, base_max, sums);
+      if (stays.begin >= stays.end) continue;
+      const int32_t step_key = s * kStepKeys + stays.begin;
+      const int32_t step_end = s * kStepKeys + stays.end;
+      AddValues(step_key, step_end - step_key, end - step_end, 0, rows_, KeyScores(0, step_key),
+                outputs);
+    }
+  };
+  ForRuns(skips_ ? columns : storage_.visible + first, first, blocks_end, weigh);
   for (int32_t s = blocks_end; s < last; ++s) {
     AddGathered(s, WeighStep(s, base_max, sums), outputs);
   }

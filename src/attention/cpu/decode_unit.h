@@ -50,7 +50,7 @@ struct DecodeScratch {
   RowMask* masks;       // [kSplitSteps][rows]
   Span* spans;          // [rows]
   float* running_max;   // [rows]
-  float* unmasked_max;  // [rows]: of scores as computed, which nothing reads
+  float* unmasked_max;  // [rows]: what kernels find before masks; nothing reads it
   float* bias;          // [kStepKeys]
   int32_t* columns;     // [kStepKeys]
 };
