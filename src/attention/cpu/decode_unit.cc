@@ -444,7 +444,7 @@ void DecodeUnit::Merge() {
       const float* other = storage_.outputs + row * kMaxHeadDim;
       for (int32_t d = 0; d < dim; ++d) output[d] += level * other[d];
     }
-    FinishRow(call_, sequence_, Query(r), Head(r), output, base, sum);
+    FinishRow(call_, sequence_, Query(r), Head(r), output, base, sum, false);
   }
 }
 
