@@ -179,6 +179,31 @@ TEST(ExecutorProperty, EmulatedDotProductsFlushAndRoundAsTheInstruction) {
   }
 }
 
+/// Rows of O that pass the caches, and those that may not: off a line, or no whole lines long.
+TEST(ExecutorProperty, StreamedRowsAreStoredAlike) {
+  Rng rng(6);
+  std::vector<float> o(cpu::kMaxHeadDim);
+  for (float& value : o) value = static_cast<float>(static_cast<int32_t>(rng.Next())) * 0x1p-28f;
+  for (const CpuIsa isa : AvailableCpuIsas()) {
+    for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+      const cpu::Kernels& kernels = cpu::SelectKernels(cpu::VariantOf(isa), dtype, dtype);
+      for (const int32_t count : {64, 72, 256}) {
+        for (const size_t offset : {0, 16}) {
+          constexpr size_t kBytes = 1280;
+          const AlignedBuffer plain(kBytes), streamed(kBytes);
+          std::fill_n(plain.as<char>(), kBytes, char{0});
+          std::fill_n(streamed.as<char>(), kBytes, char{0});
+          kernels.store_row(o.data(), 0.7f, dtype, plain.as<char>() + offset, count, false);
+          kernels.store_row(o.data(), 0.7f, dtype, streamed.as<char>() + offset, count, true);
+          kernels.order_streamed_rows();
+          EXPECT_TRUE(std::equal(plain.as<char>(), plain.as<char>() + kBytes, streamed.as<char>()))
+              << static_cast<int>(isa) << ' ' << Name(dtype) << ' ' << count << ' ' << offset;
+        }
+      }
+    }
+  }
+}
+
 TEST(ExecutorProperty, RunAllocatesNothing) {
   ThreadPool pool(3);
   for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {

@@ -7,6 +7,12 @@
 #include <numbers>
 
 namespace tamis::cpu {
+namespace {
+
+/// About as much as the last-level cache of a processor with eight cores.
+constexpr int64_t kStreamedBytes = int64_t{32} << 20;
+
+}  // namespace
 
 Call::Call(Variant variant, const AttentionArguments& arguments, const TileIndex* index,
            const TileRule& rule, ThreadPool* pool)
@@ -24,6 +30,9 @@ Call::Call(Variant variant, const AttentionArguments& arguments, const TileIndex
   factor = static_cast<float>((adjusts_scores ? 1.0 : exact_scale) * std::numbers::log2e_v<double>);
   natural_score = adjusts_scores ? 1.0f : scale;
   counts_drops = arguments.counts != nullptr || arguments.executed != nullptr;
+  streams_output = int64_t{arguments.batch} * arguments.query_tokens * arguments.q_heads *
+                       arguments.dim_v() * static_cast<int64_t>(SizeOf(arguments.dtype)) >=
+                   kStreamedBytes;
   has_pair_mask =
       arguments.mask.keep != nullptr || (arguments.bias.data != nullptr && counts_drops);
 }
@@ -43,7 +52,7 @@ bool SkipThreshold(const Call& call, int32_t b, float* threshold) {
 }
 
 void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
-               const float* o, float base, float sum) {
+               const float* o, float base, float sum, bool stream) {
   const AttentionArguments& a = call.arguments;
   const bool empty = sum == 0.0f;
   float scale = 0.0f;
@@ -69,7 +78,7 @@ void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, in
   if (empty) {
     std::fill_n(target, static_cast<size_t>(a.dim_v()) * SizeOf(a.dtype), char{0});
   } else {
-    call.kernels.store_row(o, scale, a.dtype, target, a.dim_v());
+    call.kernels.store_row(o, scale, a.dtype, target, a.dim_v(), stream);
   }
   if (a.lse != nullptr) a.lse[sequence.QueryOffset(a.lse_stride, query, head)] = lse;
 }

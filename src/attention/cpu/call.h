@@ -30,6 +30,7 @@ struct Call {
   float natural_score;  ///< natural-log units of one unit of score
   bool has_pair_mask;   ///< a keep mask, or biases whose -inf must show in counts
   bool counts_drops;    ///< counts or executed entries are wanted
+  bool streams_output;  ///< O is so large that whoever reads it next finds little of it in caches
 };
 
 /// Pairs and tiles that rules dropped for one query head, to be subtracted from what it visits.
@@ -45,9 +46,9 @@ void AddDrops(const Call& call, int32_t b, int32_t head, const Drops& drops);
 bool SkipThreshold(const Call& call, int32_t b, float* threshold);
 
 /// Writes one row of O and LSE from the sum of v weighted by exp2(factor * s - base), and the sum
-/// of those weights. A sum of zero (an empty row) gives zeros and -inf.
+/// of those weights. A sum of zero (an empty row) gives zeros and -inf. `stream`: as in store_row.
 void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
-               const float* o, float base, float sum);
+               const float* o, float base, float sum, bool stream);
 
 /// Keys from `key` on that lie one row stride apart.
 inline int32_t RunLength(const AttentionArguments& arguments, int32_t key) {

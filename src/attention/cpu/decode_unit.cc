@@ -69,6 +69,7 @@ DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver) {
   masks = carver.Take<RowMask>(int64_t{kSplitSteps} * shape.rows);
   spans = carver.Take<Span>(shape.rows);
   running_max = carver.Take<float>(shape.rows);
+  unmasked_max = carver.Take<float>(shape.rows);
   bias = carver.Take<float>(kStepKeys);
   columns = carver.Take<int32_t>(kStepKeys);
 }
@@ -119,6 +120,8 @@ void DecodeUnit::LoadRows() {
         static_cast<const char*>(a.q.data) + offset * static_cast<int64_t>(SizeOf(a.dtype)),
         scratch_.q + r * QueryBytes(), a.head_dim);
     scratch_.spans[r] = visibility_.SpanOf(Query(r));
+    seen_begin_ = std::max(seen_begin_, scratch_.spans[r].begin);
+    seen_end_ = std::min(seen_end_, scratch_.spans[r].end);
   }
 }
 
@@ -127,16 +130,35 @@ void DecodeUnit::Score(int32_t split) {
   LoadRows();
   float* split_max = storage_.split_max + int64_t{split} * rows_;
   std::fill_n(split_max, rows_, kMinusInfinity);
+  std::fill_n(scratch_.unmasked_max, rows_, kMinusInfinity);
   const int32_t first = split * kSplitSteps;
   const int32_t last = std::min(steps_, first + kSplitSteps);
   const int32_t blocks_end = std::clamp(block_steps_, first, last);
   std::fill_n(TileMax(first, 0), (last - first) * rows_ * shape_.step_tiles, kMinusInfinity);
-  for (int32_t s = first; s < blocks_end; ++s) FindMasks(s);
-  ForRuns(storage_.visible + first, first, blocks_end,
-          [&](int32_t key, int32_t count) { ScoreKeys(key, count, 0, rows_, KeyScores(0, key)); });
+  // Where nothing masks or changes scores, their maxima come with them.
+  ColumnRange plain[kSplitSteps], other[kSplitSteps];
   for (int32_t s = first; s < blocks_end; ++s) {
-    const StepKeys step = BlockStep(s);
-    for (int32_t r = 0; r < rows_; ++r) FinishScores(step, s, r);
+    const bool whole = FindMasks(s);
+    const bool is_plain =
+        whole && !shape_.scores_first && !call_.adjusts_scores && !thinner_.active();
+    plain[s - first] = is_plain ? storage_.visible[s] : ColumnRange{0, 0};
+    other[s - first] = is_plain ? ColumnRange{0, 0} : storage_.visible[s];
+  }
+  ForRuns(plain, first, blocks_end, [&](int32_t key, int32_t count) {
+    ScoreKeys(key, count, 0, rows_, KeyScores(0, key), split_max);
+  });
+  ForRuns(other, first, blocks_end, [&](int32_t key, int32_t count) {
+    ScoreKeys(key, count, 0, rows_, KeyScores(0, key), scratch_.unmasked_max);
+  });
+  for (int32_t s = first; s < blocks_end; ++s) {
+    if (plain[s - first].end > 0) {
+      for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
+        std::copy_n(split_max, rows_, TileMax(s, tile));
+      }
+    } else {
+      const StepKeys step = BlockStep(s);
+      for (int32_t r = 0; r < rows_; ++r) FinishScores(step, s, r);
+    }
   }
   for (int32_t s = blocks_end; s < last; ++s) ScoreGathered(s);
   for (int32_t i = 0; i < (last - first) * shape_.step_tiles; ++i) {
@@ -150,17 +172,26 @@ StepKeys DecodeUnit::BlockStep(int32_t s) const {
   return {.first = first, .count = std::min(kStepKeys, sequence_.keys() - first)};
 }
 
-/// What each row sees of a block step, and what some row sees.
-void DecodeUnit::FindMasks(int32_t s) {
+/// What each row sees of a block step, and what some row sees. True where every row sees all of it.
+bool DecodeUnit::FindMasks(int32_t s) {
   StepKeys step = BlockStep(s);
-  RowMask together = {};
+  const RowMask whole = BitRange(0, kStepKeys);
+  if (call_.index == nullptr && !call_.has_pair_mask && step.first >= seen_begin_ &&
+      step.first + kStepKeys <= seen_end_) {
+    std::fill_n(&Mask(s, 0), rows_, whole);
+    storage_.visible[s] = {0, kStepKeys};
+    return true;
+  }
+  RowMask some = {}, all = whole;
   for (int32_t r = 0; r < rows_; ++r) {
     step.visited = IndexRow(call_.index, b_, Head(r), Query(r), sequence_.keys()).Visited(s);
     Mask(s, r) = visibility_.Bits(scratch_.spans[r], step, Query(r), Head(r));
-    together = together | Mask(s, r);
+    some = some | Mask(s, r);
+    all = all & Mask(s, r);
   }
   storage_.visible[s] =
-      Any(together) ? ColumnRange{FirstBit(together), EndBit(together)} : ColumnRange{kStepKeys, 0};
+      Any(some) ? ColumnRange{FirstBit(some), EndBit(some)} : ColumnRange{kStepKeys, 0};
+  return all == whole;
 }
 
 /// A step of gathered columns: rows that share them are computed together.
@@ -181,7 +212,8 @@ void DecodeUnit::ScoreGathered(int32_t s) {
       const ColumnRange columns{FirstBit(together), EndBit(together)};
       visible = {std::min(visible.begin, columns.begin), std::max(visible.end, columns.end)};
       for (int32_t c = columns.begin; c < columns.end; ++c) {
-        ScoreKeys(step.gathered[c], 1, first, last - first, Scores(first, s) + c);
+        ScoreKeys(step.gathered[c], 1, first, last - first, Scores(first, s) + c,
+                  scratch_.unmasked_max);
       }
     }
     for (int32_t r = first; r < last; ++r) FinishScores(step, s, r);
@@ -189,9 +221,9 @@ void DecodeUnit::ScoreGathered(int32_t s) {
 }
 
 /// Products of `rows` rows from `first_row` on with `count` keys from `key` on. `scores`: of the
-/// first row and key.
+/// first row and key; `maxima` are raised.
 void DecodeUnit::ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_t rows,
-                           float* scores) {
+                           float* scores, float* maxima) {
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
@@ -201,7 +233,7 @@ void DecodeUnit::ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_
     run.rows = static_cast<const char*>(k.data) +
                sequence_.KeyOffset(k.stride, key + done, kv_head_) * element;
     call_.kernels.decode_scores(run, scratch_.q + first_row * QueryBytes(), rows, scores + done,
-                                stride_);
+                                stride_, maxima);
   }
 }
 
@@ -264,12 +296,27 @@ void DecodeUnit::Weigh(int32_t split) {
   const int32_t first = split * kSplitSteps;
   const int32_t last = std::min(steps_, first + kSplitSteps);
   const int32_t blocks_end = std::clamp(block_steps_, first, last);
+  // Weights come step by step, since memory would idle while all are computed; only where skipping
+  // may drop steps do all come first, so that nothing is fetched for those.
   ColumnRange columns[kSplitSteps];
-  for (int32_t s = first; s < last; ++s) columns[s - first] = WeighStep(s, base_max, sums);
-  ForRuns(columns, first, blocks_end, [&](int32_t key, int32_t count) {
-    AddValues(key, count, 0, rows_, KeyScores(0, key), outputs);
-  });
-  for (int32_t s = blocks_end; s < last; ++s) AddGathered(s, columns[s - first], outputs);
+  for (int32_t s = first; skips_ && s < blocks_end; ++s) {
+    columns[s - first] = WeighStep(s, base_max, sums);
+  }
+  const auto weigh = [&](int32_t key, int32_t count) {
+    const int32_t end = key + count;
+    for (int32_t s = key / kStepKeys; s * kStepKeys < end; ++s) {
+      const ColumnRange stays = skips_ ? columns[s - first] : WeighStep(s, base_max, sums);
+      if (stays.begin >= stays.end) continue;
+      const int32_t step_key = s * kStepKeys + stays.begin;
+      const int32_t step_end = s * kStepKeys + stays.end;
+      AddValues(step_key, step_end - step_key, end - step_end, 0, rows_, KeyScores(0, step_key),
+                outputs);
+    }
+  };
+  ForRuns(skips_ ? columns : storage_.visible + first, first, blocks_end, weigh);
+  for (int32_t s = blocks_end; s < last; ++s) {
+    AddGathered(s, WeighStep(s, base_max, sums), outputs);
+  }
 }
 
 /// Weights of one step; returns the columns that some row weighs.
@@ -353,14 +400,14 @@ void DecodeUnit::AddGathered(int32_t s, const ColumnRange& columns, float* outpu
     last = first + RowsAlike(first);
     const int32_t count = GatherColumns(first, s, scratch_.columns);
     for (int32_t c = columns.begin; c < std::min(columns.end, count); ++c) {
-      AddValues(scratch_.columns[c], 1, first, last - first, Scores(first, s) + c, outputs);
+      AddValues(scratch_.columns[c], 1, 0, first, last - first, Scores(first, s) + c, outputs);
     }
   }
 }
 
-/// Values of `count` keys from `key` on. `weights`: of the first row and key.
-void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows,
-                           const float* weights, float* outputs) {
+/// Values of `count` keys from `key` on, before `next` more. `weights`: of the first row and key.
+void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t next, int32_t first_row,
+                           int32_t rows, const float* weights, float* outputs) {
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
@@ -368,7 +415,9 @@ void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_
   for (int32_t done = 0; done < count; done += run.count) {
     // Kernels may weigh keys two by two: always the same two, however rows are cut into runs.
     const bool alone = (key + done) % 2 != 0;
-    run.count = alone ? 1 : std::min(count - done, RunLength(a, key + done));
+    const int32_t length = RunLength(a, key + done);
+    run.count = alone ? 1 : std::min(count - done, length);
+    run.next = std::min(count + next - done, length) - run.count;
     run.rows = static_cast<const char*>(v.data) +
                sequence_.KeyOffset(v.stride, key + done, kv_head_) * element;
     call_.kernels.decode_values(run, weights + done, stride_, rows,
@@ -395,7 +444,7 @@ void DecodeUnit::Merge() {
       const float* other = storage_.outputs + row * kMaxHeadDim;
       for (int32_t d = 0; d < dim; ++d) output[d] += level * other[d];
     }
-    FinishRow(call_, sequence_, Query(r), Head(r), output, base, sum);
+    FinishRow(call_, sequence_, Query(r), Head(r), output, base, sum, false);
   }
 }
 

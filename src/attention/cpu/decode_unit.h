@@ -45,13 +45,14 @@ struct DecodeStorage {
 /// A worker's memory.
 struct DecodeScratch {
   DecodeScratch(const DecodeShape& shape, Carver& carver);
-  float* scores;       // [rows][kSplitSteps * kStepKeys] where they do not come first
-  char* q;             // [rows][kMaxHeadDim] elements of the kernels
-  RowMask* masks;      // [kSplitSteps][rows]
-  Span* spans;         // [rows]
-  float* running_max;  // [rows]
-  float* bias;         // [kStepKeys]
-  int32_t* columns;    // [kStepKeys]
+  float* scores;        // [rows][kSplitSteps * kStepKeys] where they do not come first
+  char* q;              // [rows][kMaxHeadDim] elements of the kernels
+  RowMask* masks;       // [kSplitSteps][rows]
+  Span* spans;          // [rows]
+  float* running_max;   // [rows]
+  float* unmasked_max;  // [rows]: what kernels find before masks; nothing reads it
+  float* bias;          // [kStepKeys]
+  int32_t* columns;     // [kStepKeys]
 };
 
 /// One unit, in three parts: Score and Weigh once per split (any order, any thread; where scores
@@ -93,9 +94,10 @@ class DecodeUnit {
     return scratch_.masks[s % kSplitSteps * rows_ + row];
   }
   void LoadRows();
-  void FindMasks(int32_t s);
+  bool FindMasks(int32_t s);
   void ScoreGathered(int32_t s);
-  void ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_t rows, float* scores);
+  void ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_t rows, float* scores,
+                 float* maxima);
   StepKeys BlockStep(int32_t s) const;
   void FinishScores(const StepKeys& step, int32_t s, int32_t row);
   void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);
@@ -106,8 +108,8 @@ class DecodeUnit {
   void DropQuery(int32_t s, int32_t tile, int32_t query);
   void RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row);
   void AddGathered(int32_t s, const ColumnRange& columns, float* outputs);
-  void AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows, const float* weights,
-                 float* outputs);
+  void AddValues(int32_t key, int32_t count, int32_t next, int32_t first_row, int32_t rows,
+                 const float* weights, float* outputs);
   int32_t GatherColumns(int32_t row, int32_t s, int32_t* keys) const;
   int32_t RowsAlike(int32_t row) const;
 
@@ -123,6 +125,8 @@ class DecodeUnit {
   int32_t rows_;
   int32_t block_steps_;  // steps of key blocks; those after them hold gathered columns
   int32_t steps_;
+  // Every row sees keys [seen_begin_, seen_end_), but for what index and pair masks hide.
+  int32_t seen_begin_ = 0, seen_end_ = INT32_MAX;
   float* scores_;  // of step first_step_ on, stride_ from row to row
   int64_t stride_;
   int32_t first_step_ = 0;

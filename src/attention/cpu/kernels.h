@@ -87,6 +87,9 @@ struct ValueArguments {
   int32_t padded_dim;  ///< of V: a multiple of the panel
   int32_t row_blocks;
   const ColumnRange* ranges;
+  /// [row_blocks] of each range, in multiples of 8, what some row of the block sees; p is zero
+  /// elsewhere in the range.
+  const ColumnRange* seen;
   const float* alpha;
   float* o;           ///< [rows][padded_dim]
   const void* ahead;  ///< as in ScoreArguments
@@ -130,12 +133,16 @@ struct Kernels {
                      float* maxima);
   void (*softmax)(const SoftmaxArguments&);
   void (*values)(const ValueArguments&);
-  /// target = scale * o, converted.
-  void (*store_row)(const float* o, float scale, DType dtype, void* target, int32_t count);
+  /// target = scale * o, converted; past the caches where `stream` and target and count allow.
+  void (*store_row)(const float* o, float scale, DType dtype, void* target, int32_t count,
+                    bool stream);
+  /// Orders streamed rows before what this thread stores next.
+  void (*order_streamed_rows)();
 
-  /// s[row][key] = q[row] . k[key]; q is [rows][kMaxHeadDim] elements of the table.
+  /// s[row][key] = q[row] . k[key]; q is [rows][kMaxHeadDim] elements of the table. Raises
+  /// maxima[row] to the largest of them.
   void (*decode_scores)(const RowsArguments& k, const void* q, int32_t rows, float* s,
-                        int64_t s_stride);
+                        int64_t s_stride, float* maxima);
   /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 16) scores; returns their sum.
   float (*decode_exponentials)(float* s, int32_t count, float factor, float base);
   /// o[row] += p[row] . v, for any number of keys; o is [rows][kMaxHeadDim].

@@ -210,6 +210,7 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
                              .padded_dim = sizes_.padded_dim_v,
                              .row_blocks = row_blocks(),
                              .ranges = ranges_,
+                             .seen = seen_,
                              .alpha = scratch_.alpha,
                              .o = scratch_.o,
                              .ahead = next_keys,
@@ -228,6 +229,7 @@ bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
               scratch_.spans[rows_ - 1].Covers(first_key, last_key));
   if (!masked_) {
     std::fill_n(ranges_, row_blocks(), ColumnRange{begin, end});
+    std::fill_n(seen_, row_blocks(), ColumnRange{begin, end});
     // What rules and the executed mask start from.
     if (thinner_.active() || call_.arguments.executed != nullptr) {
       std::fill_n(scratch_.masks, rows_, BitRange(begin, end));
@@ -243,9 +245,10 @@ bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
                               : RowMask{};
       together = together | scratch_.masks[r];
     }
-    ranges_[block] = {0, 0};
+    ranges_[block] = seen_[block] = {0, 0};
     if (!Any(together)) continue;
     any = true;
+    seen_[block] = {FirstBit(together) / 8 * 8, (EndBit(together) + 7) / 8 * 8};
     ranges_[block] = {FirstBit(together) / kMaxPanel * kMaxPanel,
                       (EndBit(together) + kMaxPanel - 1) / kMaxPanel * kMaxPanel};
   }
@@ -327,6 +330,7 @@ void PrefillTile::DropTiles(Tiles& tiles) {
   }
   for (int32_t i = 0; i < row_blocks(); ++i) {
     ranges_[i] = Clip(ranges_[i], {stay_begin, stay_end});
+    seen_[i] = Clip(seen_[i], {stay_begin, stay_end});
   }
 }
 
@@ -361,8 +365,9 @@ void PrefillTile::FinishRows() {
     }
     FinishRow(call_, sequence_, first_query_ + r, head_,
               scratch_.o + int64_t{r} * sizes_.padded_dim_v,
-              ExponentBase(scratch_.running_max[r], call_.factor), sums[0]);
+              ExponentBase(scratch_.running_max[r], call_.factor), sums[0], call_.streams_output);
   }
+  if (call_.streams_output) call_.kernels.order_streamed_rows();
 }
 
 }  // namespace tamis::cpu

@@ -91,6 +91,7 @@ class PrefillTile {
   // Keys that some row sees lie below sink_end_ or in [begin_, end_).
   int32_t sink_end_ = 0, begin_ = 0, end_ = 0;
   ColumnRange ranges_[kMaxRowBlocks];  // columns of the current step that each block needs
+  ColumnRange seen_[kMaxRowBlocks];    // of those, to multiples of 8, what some row sees
   bool masked_ = false;                // the current step needs its masks
   Drops drops_;
 };
