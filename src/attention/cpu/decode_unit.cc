@@ -1,8 +1,9 @@
 #include "attention/cpu/decode_unit.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
+
+#include "attention/cpu/decode_runs.h"
 
 namespace tamis::cpu {
 namespace {
@@ -10,35 +11,6 @@ namespace {
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 /// Rows of a unit where the group has fewer: more share each key that is read.
 constexpr int32_t kUnitRows = 16;
-
-/// Bits of the scores in [begin, end) that are kept.
-RowMask KeptBits(const float* s, const ColumnRange& columns) {
-  RowMask mask = {};
-  for (int32_t c = columns.begin; c < columns.end; ++c) {
-    if (s[c] > kMinusInfinity) mask.bits[c / 64] |= uint64_t{1} << (c % 64);
-  }
-  return mask;
-}
-
-/// Calls work(first key, number of keys) for every run of keys in columns[0..] of the block steps
-/// [first, last): runs go on from one step to the next, since hardware fetches ahead within them.
-template <typename Work>
-void ForRuns(const ColumnRange* columns, int32_t first, int32_t last, const Work& work) {
-  int32_t begin = 0, end = 0;
-  const auto flush = [&] {
-    if (begin < end) work(begin, end - begin);
-  };
-  for (int32_t s = first; s < last; ++s) {
-    const ColumnRange& step = columns[s - first];
-    if (step.begin >= step.end) continue;
-    if (s * kStepKeys + step.begin != end) {
-      flush();
-      begin = s * kStepKeys + step.begin;
-    }
-    end = s * kStepKeys + step.end;
-  }
-  flush();
-}
 
 }  // namespace
 
@@ -276,176 +248,6 @@ void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const Co
   const RowMask kept =
       thinner_.Thin(scores, step, tile.begin, tile.end, visible, thinner_.Dense(step, Query(row)));
   AddDrops(call_, b_, Head(row), {.pairs = Count(visible) - Count(kept)});
-}
-
-/// Weights are relative to the maximum of their split, so that they do not depend on scores still
-/// to come; Merge levels them.
-void DecodeUnit::Weigh(int32_t split) {
-  std::fill_n(scratch_.running_max, rows_, kMinusInfinity);
-  for (int32_t earlier = 0; skips_ && earlier < split; ++earlier) {
-    const float* split_max = storage_.split_max + int64_t{earlier} * rows_;
-    for (int32_t r = 0; r < rows_; ++r) {
-      scratch_.running_max[r] = std::max(scratch_.running_max[r], split_max[r]);
-    }
-  }
-  const float* base_max = storage_.split_max + int64_t{split} * rows_;
-  float* sums = storage_.sums + int64_t{split} * rows_;
-  float* outputs = storage_.outputs + int64_t{split} * rows_ * kMaxHeadDim;
-  std::fill_n(sums, rows_, 0.0f);
-  std::fill_n(outputs, int64_t{rows_} * kMaxHeadDim, 0.0f);
-  const int32_t first = split * kSplitSteps;
-  const int32_t last = std::min(steps_, first + kSplitSteps);
-  const int32_t blocks_end = std::clamp(block_steps_, first, last);
-  // Weights come step by step, since memory would idle while all are computed; only where skipping
-  // may drop steps do all come first, so that nothing is fetched for those.
-  ColumnRange columns[kSplitSteps];
-  for (int32_t s = first; skips_ && s < blocks_end; ++s) {
-    columns[s - first] = WeighStep(s, base_max, sums);
-  }
-  const auto weigh = [&](int32_t key, int32_t count) {
-    const int32_t end = key + count;
-    for (int32_t s = key / kStepKeys; s * kStepKeys < end; ++s) {
-      const ColumnRange stays = skips_ ? columns[s - first] : WeighStep(s, base_max, sums);
-      if (stays.begin >= stays.end) continue;
-      const int32_t step_key = s * kStepKeys + stays.begin;
-      const int32_t step_end = s * kStepKeys + stays.end;
-      AddValues(step_key, step_end - step_key, end - step_end, 0, rows_, KeyScores(0, step_key),
-                outputs);
-    }
-  };
-  ForRuns(skips_ ? columns : storage_.visible + first, first, blocks_end, weigh);
-  for (int32_t s = blocks_end; s < last; ++s) {
-    AddGathered(s, WeighStep(s, base_max, sums), outputs);
-  }
-}
-
-/// Weights of one step; returns the columns that some row weighs.
-ColumnRange DecodeUnit::WeighStep(int32_t s, const float* base_max, float* sums) {
-  const ColumnRange& visible = storage_.visible[s];
-  if (visible.begin >= visible.end) return {0, 0};
-  ColumnRange stays{kStepKeys, 0};
-  for (int32_t query = 0; query < rows_ / group_; ++query) {
-    bool dropped[kStepKeys / 64];
-    for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
-      const float* maxima = TileMax(s, tile);
-      dropped[tile] = skips_ && Skips(maxima, query);
-      if (dropped[tile]) DropQuery(s, tile, query);
-      for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
-        scratch_.running_max[r] = std::max(scratch_.running_max[r], maxima[r]);
-      }
-    }
-    for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
-      const ColumnRange columns =
-          WeighRow(s, r, dropped, ExponentBase(base_max[r], call_.factor), sums + r);
-      stays = {std::min(stays.begin, columns.begin), std::max(stays.end, columns.end)};
-    }
-  }
-  return {std::max(stays.begin, visible.begin), std::min(stays.end, visible.end)};
-}
-
-/// Weights of the tiles of one row that stay, in one pass whatever their width; zeros elsewhere.
-/// Returns the columns that stay.
-ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, float base,
-                                 float* sum) {
-  float* scores = Scores(row, s);
-  ColumnRange stays{kStepKeys, 0};
-  for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
-    const ColumnRange columns = TileColumns(tile);
-    if (dropped[tile] || TileMax(s, tile)[row] == kMinusInfinity) {
-      std::fill(scores + columns.begin, scores + columns.end, 0.0f);
-      continue;
-    }
-    stays = {std::min(stays.begin, columns.begin), columns.end};
-    if (call_.arguments.executed != nullptr) RecordExecuted(s, columns, row);
-  }
-  if (stays.begin < stays.end) {
-    *sum += call_.kernels.decode_exponentials(scores + stays.begin, stays.end - stays.begin,
-                                              call_.factor, base);
-  }
-  return stays;
-}
-
-/// The vote of the group's heads for one query and tile.
-bool DecodeUnit::Skips(const float* maxima, int32_t query) const {
-  bool any_vote = false;
-  for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
-    if (maxima[r] == kMinusInfinity) continue;
-    any_vote = true;
-    if (!(maxima[r] < scratch_.running_max[r] + threshold_)) return false;
-  }
-  return any_vote;
-}
-
-/// Counts a dropped tile.
-void DecodeUnit::DropQuery(int32_t s, int32_t tile, int32_t query) {
-  if (call_.arguments.counts == nullptr) return;
-  for (int32_t r = query * group_; r < (query + 1) * group_; ++r) {
-    if (TileMax(s, tile)[r] == kMinusInfinity) continue;
-    AddDrops(call_, b_, Head(r),
-             {.pairs = Count(KeptBits(Scores(r, s), TileColumns(tile))), .tiles = 1});
-  }
-}
-
-void DecodeUnit::RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row) {
-  StepKeys step = BlockStep(s);
-  if (s >= block_steps_) {
-    step = {.count = GatherColumns(row, s, scratch_.columns), .gathered = scratch_.columns};
-  }
-  WriteExecuted(call_, step, b_, Head(row), Query(row), KeptBits(Scores(row, s), tile));
-}
-
-void DecodeUnit::AddGathered(int32_t s, const ColumnRange& columns, float* outputs) {
-  if (columns.begin >= columns.end) return;
-  for (int32_t first = 0, last = 0; first < rows_; first = last) {
-    last = first + RowsAlike(first);
-    const int32_t count = GatherColumns(first, s, scratch_.columns);
-    for (int32_t c = columns.begin; c < std::min(columns.end, count); ++c) {
-      AddValues(scratch_.columns[c], 1, 0, first, last - first, Scores(first, s) + c, outputs);
-    }
-  }
-}
-
-/// Values of `count` keys from `key` on, before `next` more. `weights`: of the first row and key.
-void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t next, int32_t first_row,
-                           int32_t rows, const float* weights, float* outputs) {
-  const AttentionArguments& a = call_.arguments;
-  const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
-  const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
-  RowsArguments run{.dtype = a.kv_dtype, .stride = v.stride.row * element, .dim = a.dim_v()};
-  for (int32_t done = 0; done < count; done += run.count) {
-    // Kernels may weigh keys two by two: always the same two, however rows are cut into runs.
-    const bool alone = (key + done) % 2 != 0;
-    const int32_t length = RunLength(a, key + done);
-    run.count = alone ? 1 : std::min(count - done, length);
-    run.next = std::min(count + next - done, length) - run.count;
-    run.rows = static_cast<const char*>(v.data) +
-               sequence_.KeyOffset(v.stride, key + done, kv_head_) * element;
-    call_.kernels.decode_values(run, weights + done, stride_, rows,
-                                outputs + int64_t{first_row} * kMaxHeadDim);
-  }
-}
-
-void DecodeUnit::Merge() {
-  const int32_t splits = SplitsOf(steps_);
-  const int32_t dim = call_.arguments.dim_v();
-  for (int32_t r = 0; r < rows_; ++r) {
-    float max = kMinusInfinity;
-    for (int32_t split = 0; split < splits; ++split) {
-      max = std::max(max, storage_.split_max[int64_t{split} * rows_ + r]);
-    }
-    const float base = ExponentBase(max, call_.factor);
-    float sum = 0.0f;
-    float output[kMaxHeadDim] = {};
-    for (int32_t split = 0; split < splits; ++split) {
-      const int64_t row = int64_t{split} * rows_ + r;
-      const float level = std::exp2(storage_.split_max[row] * call_.factor - base);
-      if (level == 0.0f) continue;
-      sum += level * storage_.sums[row];
-      const float* other = storage_.outputs + row * kMaxHeadDim;
-      for (int32_t d = 0; d < dim; ++d) output[d] += level * other[d];
-    }
-    FinishRow(call_, sequence_, Query(r), Head(r), output, base, sum, false);
-  }
 }
 
 /// Columns of gathered step s of a row's index row.
