@@ -173,7 +173,7 @@ std::vector<BenchCall> SkipCalls(const BenchCall& dense) {
   scattered.name = "dense, scattered";
   scattered.inputs = {Inputs::Kind::kScattered, dense.head_dim > 64 ? 128 : 96};
   std::vector<BenchCall> calls = {dense, WithLambda(dense, 1e-30f), scattered};
-  for (const double quantile : {-9.0, -0.7, -0.2, 0.4, 5.0}) {
+  for (const double quantile : {-9.0, -0.7, -0.2, 0.4, 1.0, 5.0}) {
     calls.push_back(WithLambda(scattered, ScatteredLambda(dense.head_dim, quantile)));
   }
   return calls;

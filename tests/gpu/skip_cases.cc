@@ -67,6 +67,7 @@ std::vector<Case> Kinds() {
       {"group of 6",
        {.q_heads = 6, .kv_heads = 1, .query_tokens = 1, .key_tokens = 1500, .softmax_scale = 1.0f}},
       {"more queries than keys", {.query_tokens = 450, .key_tokens = 40}},
+      {"no keys", {.batch = 3, .query_tokens = 3, .key_tokens = 0}},
       {"jumps", {.q_heads = 2, .query_tokens = 600, .key_tokens = 800, .softmax_scale = 3.0f}},
       {"jumps, few rows",
        {.query_tokens = 4,

@@ -275,7 +275,7 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
       static_cast<int32_t>(std::clamp(int64_t{params.section_keys} / std::max(a.key_tokens, 1),
                                       int64_t{1}, int64_t{a.batch} * a.kv_heads));
   const auto cuda_stream = static_cast<cudaStream_t>(stream);
-  const DropMap drops(a, index != nullptr ? &index->shape : nullptr, rule);
+  const DropMap drops(a, shape, rule);
   if (skips) {
     params.skip = {.lambda = rule.skip_softmax.lambda,
                    .row_blocks = drops.row_blocks,
@@ -287,6 +287,8 @@ void Run(const AttentionArguments& a, const TileIndex* index, const TileRule& ru
         reinterpret_cast<uint32_t*>(static_cast<char*>(workspace) + OrderBytes(a, shape));
     CheckCuda(cudaMemsetAsync(params.skip.dropped, 0, drops.bytes, cuda_stream),
               "clearing the map of dropped tiles");
+  }
+  if (a.counts != nullptr) {
     const size_t heads = static_cast<size_t>(a.batch) * static_cast<size_t>(a.q_heads);
     CheckCuda(cudaMemsetAsync(a.counts, 0, heads * sizeof(AttentionCounts), cuda_stream),
               "clearing the counts");
