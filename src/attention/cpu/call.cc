@@ -21,7 +21,8 @@ Call::Call(Variant variant, const AttentionArguments& arguments, const TileIndex
       rule(rule),
       pool(pool),
       kernels(SelectKernels(variant, arguments.dtype, arguments.kv_dtype)),
-      tiles(TileSizesOf(index, rule)) {
+      tiles(TileSizesOf(index, rule)),
+      decode_fetches(DecodeFetchesOf(DetectCpuFamily())) {
   const double exact_scale = arguments.softmax_scale != 0.0f
                                  ? double{arguments.softmax_scale}
                                  : 1.0 / std::sqrt(static_cast<double>(arguments.head_dim));

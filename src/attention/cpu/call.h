@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "attention/cpu/decode_fetches.h"
 #include "attention/cpu/kernels.h"
 #include "attention/sequence_view.h"
 #include "tamis/attention.h"
@@ -30,6 +31,7 @@ struct Call {
   float natural_score;  ///< natural-log units of one unit of score
   bool has_pair_mask;   ///< a keep mask, or biases whose -inf must show in counts
   bool counts_drops;    ///< counts or executed entries are wanted
+  DecodeFetches decode_fetches;
   bool streams_output;  ///< O is so large that whoever reads it next finds little of it in caches
 };
 

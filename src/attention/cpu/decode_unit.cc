@@ -200,10 +200,18 @@ void DecodeUnit::ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_
   const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
   RowsArguments run{.dtype = a.kv_dtype, .stride = k.stride.row * element, .dim = a.head_dim};
+  run.ahead = (run.stride == run.dim * element ? call_.decode_fetches : kFetchesOfRowsApart).keys;
   for (int32_t done = 0; done < count; done += run.count) {
     run.count = std::min(count - done, RunLength(a, key + done));
     run.rows = static_cast<const char*>(k.data) +
                sequence_.KeyOffset(k.stride, key + done, kv_head_) * element;
+    if (done + run.count == count && !shape_.scores_first) {
+      // The values of the split are what is read next.
+      const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
+      run.then = static_cast<const char*>(v.data) +
+                 sequence_.KeyOffset(v.stride, first_step_ * kStepKeys, kv_head_) * element;
+      run.then_stride = v.stride.row * element;
+    }
     call_.kernels.decode_scores(run, scratch_.q + first_row * QueryBytes(), rows, scores + done,
                                 stride_, maxima);
   }
@@ -222,9 +230,10 @@ void DecodeUnit::FinishScores(const StepKeys& step, int32_t s, int32_t row) {
     const ColumnRange columns = TileColumns(tile);
     if (!Any(mask & BitRange(columns.begin, columns.end))) continue;
     if (thinner_.Thins(step, columns.begin, columns.end, Query(row))) {
-      ThinTile(step, s, row, columns);
+      ThinTile(step, s, row, columns, TileMax(s, tile) + row);
+    } else {
+      call_.kernels.row_maxima(scores, stride_, 1, &columns, TileMax(s, tile) + row);
     }
-    call_.kernels.row_maxima(scores, stride_, 1, &columns, TileMax(s, tile) + row);
   }
 }
 
@@ -242,12 +251,18 @@ void DecodeUnit::AdjustScores(const StepKeys& step, int32_t s, int32_t row) {
   call_.kernels.adjust_row(Scores(row, s), 0, kStepKeys, call_.scale, a.softcap, bias);
 }
 
-void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile) {
-  const RowMask visible = Mask(s, row) & BitRange(tile.begin, tile.end);
-  float* scores = Scores(row, s);
-  const RowMask kept =
-      thinner_.Thin(scores, step, tile.begin, tile.end, visible, thinner_.Dense(step, Query(row)));
-  AddDrops(call_, b_, Head(row), {.pairs = Count(visible) - Count(kept)});
+void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile,
+                          float* maximum) {
+  RowMask kept = Mask(s, row) & BitRange(tile.begin, tile.end);
+  const int32_t visible = Count(kept);
+  const RowMask dense = thinner_.Dense(step, Query(row));
+  thinner_.Thin(step, {.s = Scores(row, s),
+                       .rows = 1,
+                       .columns = tile,
+                       .masks = &kept,
+                       .always = &dense,
+                       .maxima = maximum});
+  AddDrops(call_, b_, Head(row), {.pairs = visible - Count(kept)});
 }
 
 /// Columns of gathered step s of a row's index row.

@@ -66,6 +66,20 @@ struct ScoreArguments {
   int64_t ahead_bytes;
 };
 
+/// N:M on columns [columns.begin, columns.end) of some rows: keeps the n best of every m aligned
+/// columns, ties to the lowest, and those in `always`; the rest becomes -inf.
+struct ThinArguments {
+  float* s;  ///< [rows][s_stride], -inf in columns that a row does not see beside ones that it does
+  int64_t s_stride;
+  int32_t rows;
+  ColumnRange columns;
+  int32_t n, m;
+  /// [rows] in: what a row sees; out: what it keeps. Bits outside the columns stay as they are.
+  RowMask* masks;
+  const RowMask* always;  ///< [rows]; null: none
+  float* maxima;          ///< [rows] raised to the largest score that stays
+};
+
 /// Exponentials of a step, with the running maximum and sum.
 struct SoftmaxArguments {
   float* s;  ///< [rows][s_stride], -inf where a pair is not kept
@@ -80,7 +94,7 @@ struct SoftmaxArguments {
   float* alpha;           ///< [rows] out: what older sums and outputs are multiplied by
 };
 
-/// o[row] = alpha[row] * o[row] + p[row] . v_step.
+/// o[row] = alpha[row] * o[row] + p[row] . v_step, or without the old o.
 struct ValueArguments {
   void* p;  ///< entries outside the ranges may be set to zero
   const void* v_step;
@@ -90,10 +104,16 @@ struct ValueArguments {
   /// [row_blocks] of each range, in multiples of 8, what some row of the block sees; p is zero
   /// elsewhere in the range.
   const ColumnRange* seen;
-  const float* alpha;
-  float* o;           ///< [rows][padded_dim]
-  const void* ahead;  ///< as in ScoreArguments
+  const float* alpha;  ///< null: o holds nothing yet, and rows that see no key become zero
+  float* o;            ///< [rows][padded_dim]
+  const void* ahead;   ///< as in ScoreArguments
   int64_t ahead_bytes;
+};
+
+/// How far ahead of their use rows are fetched, and into which cache.
+struct FetchAhead {
+  int32_t bytes = 0;  ///< 0: what the processor fetches by itself is enough
+  bool into_l1 = false;
 };
 
 /// Rows of K or V read where they lie, for the few query rows of a decode step.
@@ -104,6 +124,10 @@ struct RowsArguments {
   int32_t count;
   int32_t dim;
   int32_t next = 0;  ///< rows after these that are read next, at the same stride
+  FetchAhead ahead = {};
+  /// Rows that are read after all of these, to be fetched at their end. Null: none.
+  const void* then = nullptr;
+  int64_t then_stride = 0;
 };
 
 struct Kernels {
@@ -122,12 +146,7 @@ struct Kernels {
                      const float* bias);
   /// s = -inf where the mask's bit is clear.
   void (*mask_row)(float* s, int32_t begin, int32_t end, const RowMask& mask);
-  /// N:M on the halves of a step that columns [begin, end) touch: keeps the n best of every m
-  /// aligned columns, ties to the lowest, and those in `always`; the rest becomes -inf. Returns
-  /// what of `visible` is kept. Columns that share a group with a visible one must be -inf if they
-  /// are not visible themselves.
-  RowMask (*thin_row)(float* s, int32_t begin, int32_t end, int32_t n, int32_t m,
-                      const RowMask& visible, const RowMask& always);
+  void (*thin_rows)(const ThinArguments&);
   /// maxima[row] = largest of s over the range of the row's block; -inf for an empty range.
   void (*row_maxima)(const float* s, int64_t s_stride, int32_t rows, const ColumnRange* ranges,
                      float* maxima);

@@ -35,15 +35,24 @@ RowMask Thinner::Dense(const StepKeys& step, int32_t query) const {
       visibility_.SinkAndRecent(query, rule.sink_tokens, rule.recent_tokens), step);
 }
 
-RowMask Thinner::Thin(float* s, const StepKeys& step, int32_t begin, int32_t end,
-                      const RowMask& visible, const RowMask& dense) const {
-  const NOfMRule& rule = call_.rule.n_of_m;
-  if (call_.arguments.key_positions == nullptr) {
-    return call_.kernels.thin_row(s, begin, end, rule.n, rule.m, visible, dense);
+void Thinner::Thin(const StepKeys& step, ThinArguments tile) const {
+  tile.n = call_.rule.n_of_m.n;
+  tile.m = call_.rule.n_of_m.m;
+  if (call_.arguments.key_positions == nullptr) return call_.kernels.thin_rows(tile);
+  const ColumnRange& columns = tile.columns;
+  const RowMask in_tile = BitRange(columns.begin, columns.end);
+  for (int32_t row = 0; row < tile.rows; ++row) {
+    const RowMask visible = tile.masks[row] & in_tile;
+    if (!Any(visible)) continue;
+    float* s = tile.s + row * tile.s_stride;
+    RowMask kept = BestByPosition(s, step, visible);
+    if (tile.always != nullptr) kept = kept | (tile.always[row] & visible);
+    call_.kernels.mask_row(s, columns.begin, columns.end, kept);
+    float maximum = 0.0f;
+    call_.kernels.row_maxima(s, 0, 1, &columns, &maximum);
+    tile.maxima[row] = std::max(tile.maxima[row], maximum);
+    tile.masks[row] = (tile.masks[row] & ~in_tile) | kept;
   }
-  const RowMask kept = (BestByPosition(s, step, visible) | dense) & visible;
-  call_.kernels.mask_row(s, begin, end, kept);
-  return kept;
 }
 
 RowMask Thinner::BestByPosition(const float* s, const StepKeys& step, RowMask visible) const {

@@ -21,11 +21,8 @@ class Thinner {
   bool HasDense(const StepKeys& step, int32_t query) const;
   /// Bits of the step's columns that sinks and recent tokens keep dense for `query`.
   RowMask Dense(const StepKeys& step, int32_t query) const;
-  /// Thins columns [begin, end) (multiples of 32 that enclose what is visible of one tile): scores
-  /// that neither stay nor are in `dense` become -inf. Returns the bits of `visible` that stay.
-  /// Scores of columns that are not visible must be -inf already.
-  RowMask Thin(float* s, const StepKeys& step, int32_t begin, int32_t end, const RowMask& visible,
-               const RowMask& dense) const;
+  /// Thins the rows and columns (one tile) of `tile`, but for its n and m, which the rule gives.
+  void Thin(const StepKeys& step, ThinArguments tile) const;
 
  private:
   RowMask BestByPosition(const float* s, const StepKeys& step, RowMask visible) const;

@@ -40,6 +40,7 @@ PrefillScratch::PrefillScratch(const Call& call, Carver& carver) {
   step_max = carver.Take<float>(rows);
   sums = carver.Take<float>(rows * kSumLanes);
   masks = carver.Take<RowMask>(rows);
+  dense = carver.Take<RowMask>(rows);
   spans = carver.Take<Span>(rows);
   bias = carver.Take<float>(kStepKeys);
   columns = carver.Take<int32_t>(kStepKeys);
@@ -110,7 +111,6 @@ void PrefillTile::Start() {
   }
   std::memset(scratch_.q + rows_ * row_bytes, 0,
               static_cast<size_t>((padded_rows - rows_) * row_bytes));
-  std::fill_n(scratch_.o, int64_t{padded_rows} * sizes_.padded_dim_v, 0.0f);
   std::fill_n(scratch_.running_max, padded_rows, kMinusInfinity);
   std::fill_n(scratch_.sums, padded_rows * kSumLanes, 0.0f);
   begin_ = std::numeric_limits<int32_t>::max();
@@ -181,14 +181,19 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
   call_.kernels.scores(scores);
   if (call_.adjusts_scores) AdjustScores(step);
   if (masked_) ApplyMasks();
+  if (thinner_.active()) {
+    std::fill_n(scratch_.step_max, row_blocks() * kRowBlock, kMinusInfinity);
+  }
+  int32_t thinned = 0;  // tiles; their rows' maxima are known
   for (int32_t t = 0; t < tiles.count; ++t) {
     if (thinner_.Thins(step, tiles.columns[t].begin, tiles.columns[t].end, first_query_)) {
       ThinTile(step, tiles.columns[t]);
+      ++thinned;
     }
   }
   if (skips_) {
     DropTiles(tiles);
-  } else {
+  } else if (thinned < tiles.count) {
     call_.kernels.row_maxima(scratch_.s, kStepKeys, row_blocks() * kRowBlock, ranges_,
                              scratch_.step_max);
   }
@@ -211,11 +216,12 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
                              .row_blocks = row_blocks(),
                              .ranges = ranges_,
                              .seen = seen_,
-                             .alpha = scratch_.alpha,
+                             .alpha = has_values_ ? scratch_.alpha : nullptr,
                              .o = scratch_.o,
                              .ahead = next_keys,
                              .ahead_bytes = sizes_.key_step_bytes};
   call_.kernels.values(value);
+  has_values_ = true;
 }
 
 /// Sets ranges_ and, where a row does not see every column of [begin, end), the masks. False where
@@ -281,19 +287,26 @@ void PrefillTile::ApplyMasks() {
   }
 }
 
+/// Thins one tile and raises step_max to what stays.
 void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
-  const RowMask in_tile = BitRange(tile.begin, tile.end);
   const bool has_dense = thinner_.HasDense(step, first_query_);
-  for (int32_t r = 0; r < rows_; ++r) {
-    const ColumnRange range = Clip(ranges_[r / kRowBlock], tile);
-    const RowMask visible = scratch_.masks[r] & in_tile;
-    if (!Any(visible)) continue;
-    float* s = scratch_.s + r * kStepKeys;
-    const RowMask dense = has_dense ? thinner_.Dense(step, first_query_ + r) : RowMask{};
-    const RowMask kept = thinner_.Thin(s, step, range.begin, range.end, visible, dense);
-    if (call_.counts_drops) drops_.pairs += Count(visible) - Count(kept);
-    scratch_.masks[r] = (scratch_.masks[r] & ~in_tile) | kept;
+  for (int32_t r = 0; has_dense && r < rows_; ++r) {
+    scratch_.dense[r] = thinner_.Dense(step, first_query_ + r);
   }
+  const auto pairs = [&] {
+    int64_t sum = 0;
+    for (int32_t r = 0; r < rows_; ++r) sum += Count(scratch_.masks[r]);
+    return sum;
+  };
+  if (call_.counts_drops) drops_.pairs += pairs();
+  thinner_.Thin(step, {.s = scratch_.s,
+                       .s_stride = kStepKeys,
+                       .rows = rows_,
+                       .columns = tile,
+                       .masks = scratch_.masks,
+                       .always = has_dense ? scratch_.dense : nullptr,
+                       .maxima = scratch_.step_max});
+  if (call_.counts_drops) drops_.pairs -= pairs();
 }
 
 /// The skip test, tile by tile: a tile that stays raises the running maximum that the next one is
@@ -357,6 +370,7 @@ void PrefillTile::RecordExecuted(const StepKeys& step, const Tiles& tiles) const
 }
 
 void PrefillTile::FinishRows() {
+  if (!has_values_) std::fill_n(scratch_.o, int64_t{rows_} * sizes_.padded_dim_v, 0.0f);
   for (int32_t r = 0; r < rows_; ++r) {
     // By halves: one sum after the other would wait for each addition.
     float* sums = scratch_.sums + r * kSumLanes;

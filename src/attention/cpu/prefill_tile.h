@@ -39,6 +39,7 @@ struct PrefillScratch {
   float* step_max;
   float* sums;        // [kMaxTileRows][kSumLanes]
   RowMask* masks;     // [kMaxTileRows]
+  RowMask* dense;     // [kMaxTileRows]: what N:M keeps in any case
   Span* spans;        // [kMaxTileRows]
   float* bias;        // [kStepKeys]
   int32_t* columns;   // [kStepKeys]
@@ -93,6 +94,7 @@ class PrefillTile {
   ColumnRange ranges_[kMaxRowBlocks];  // columns of the current step that each block needs
   ColumnRange seen_[kMaxRowBlocks];    // of those, to multiples of 8, what some row sees
   bool masked_ = false;                // the current step needs its masks
+  bool has_values_ = false;            // the outputs hold those of some step
   Drops drops_;
 };
 

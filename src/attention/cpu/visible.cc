@@ -69,7 +69,7 @@ int32_t Visibility::KeysBelow(int64_t position) const {
   return low;
 }
 
-Span Visibility::SpanOf(int32_t query) const {
+Span Visibility::MaskedSpan(int32_t query) const {
   const AttentionMask& mask = call_.arguments.mask;
   const int64_t position = sequence_.QueryPosition(query);
   const int64_t limit = CausalLimit(mask, position);

@@ -2,6 +2,7 @@
 #ifndef TAMIS_ATTENTION_CPU_VISIBLE_H_
 #define TAMIS_ATTENTION_CPU_VISIBLE_H_
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 
@@ -68,10 +69,14 @@ inline int32_t EndBit(const RowMask& a) {
 class Visibility {
  public:
   Visibility(const Call& call, const SequenceView& sequence, int32_t b)
-      : call_(call), sequence_(sequence), b_(b) {}
+      : call_(call), sequence_(sequence), b_(b), plain_causal_(IsPlainCausal(call.arguments)) {}
 
   /// What causality, windows and sinks leave to a query row.
-  Span SpanOf(int32_t query) const;
+  Span SpanOf(int32_t query) const {
+    if (!plain_causal_) return MaskedSpan(query);
+    const int64_t end = sequence_.QueryPosition(query) + 1;
+    return {.end = static_cast<int32_t>(std::clamp<int64_t>(end, 0, sequence_.keys()))};
+  }
   /// Keys at positions < sink_tokens or with 0 <= query position - position < recent_tokens.
   Span SinkAndRecent(int32_t query, int32_t sink_tokens, int32_t recent_tokens) const;
   /// The number of keys at positions below `position`.
@@ -85,9 +90,17 @@ class Visibility {
   RowMask PairBits(const StepKeys& step, int32_t query, int32_t head, RowMask mask) const;
 
  private:
+  static bool IsPlainCausal(const AttentionArguments& arguments) {
+    const AttentionMask& mask = arguments.mask;
+    return mask.causality == Causality::kCausal && mask.window_left < 0 &&
+           arguments.key_positions == nullptr;
+  }
+  Span MaskedSpan(int32_t query) const;
+
   const Call& call_;
   const SequenceView& sequence_;
   int32_t b_;
+  bool plain_causal_;  // a row sees the keys up to its own: what windows to the right leave too
 };
 
 /// Sets the bits of `kept` in the call's executed mask.

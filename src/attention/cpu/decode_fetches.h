@@ -1,0 +1,38 @@
+// How far ahead of their use decoding fetches keys and values, processor by processor.
+#ifndef TAMIS_ATTENTION_CPU_DECODE_FETCHES_H_
+#define TAMIS_ATTENTION_CPU_DECODE_FETCHES_H_
+
+#include "attention/cpu/kernels.h"
+#include "base/cpu_family.h"
+
+namespace tamis::cpu {
+
+struct DecodeFetches {
+  FetchAhead keys;
+  FetchAhead values;
+};
+
+/// Where the rows of a head lie apart, as in [tokens, heads, dim]: those ahead share a handful of
+/// L1 sets, and fetches of keys only take what the loads need.
+inline constexpr DecodeFetches kFetchesOfRowsApart = {.keys = {}, .values = {.bytes = 16 << 10}};
+
+/// What reads rows that follow one another fastest there, as measured (docs/perf-log.md). Results
+/// do not depend on it.
+inline DecodeFetches DecodeFetchesOf(CpuFamily family) {
+  switch (family) {
+    case CpuFamily::kZen4:
+      // Its L1 has 24 line buffers, which fetches of keys would take from the loads.
+      return {.keys = {}, .values = {.bytes = 16 << 10}};
+    case CpuFamily::kZen5:
+      // How well its own fetching does changes by a quarter with the addresses of the code.
+      return {.keys = {.bytes = 12 << 10, .into_l1 = true},
+              .values = {.bytes = 12 << 10, .into_l1 = true}};
+    case CpuFamily::kOther:
+      break;
+  }
+  return {.keys = {.bytes = 16 << 10}, .values = {.bytes = 16 << 10}};
+}
+
+}  // namespace tamis::cpu
+
+#endif  // TAMIS_ATTENTION_CPU_DECODE_FETCHES_H_
