@@ -85,9 +85,10 @@ struct SoftmaxArguments {
   float* s;  ///< [rows][s_stride], -inf where a pair is not kept
   int64_t s_stride;
   void* p;  ///< [rows][kStepKeys] elements of the table; may be s where the element is float
+  int32_t first_block;  ///< only blocks of rows [first_block, row_blocks)
   int32_t row_blocks;
   const ColumnRange* ranges;
-  const float* step_max;  ///< [rows] largest score of the range
+  const float* step_max;  ///< [rows] largest score of the range; null: to be found
   float factor;           ///< exp2(factor * s): log2(e), and the softmax scale where s lacks it
   float* running_max;     ///< [rows]
   float* sums;            ///< [rows][kSumLanes]
@@ -152,6 +153,10 @@ struct Kernels {
                      float* maxima);
   void (*softmax)(const SoftmaxArguments&);
   void (*values)(const ValueArguments&);
+  /// The same with the softmax of another step between their products, where other units of the
+  /// processor compute it meanwhile; null where it has none.
+  void (*scores_beside_softmax)(const ScoreArguments&, const SoftmaxArguments&);
+  void (*values_beside_softmax)(const ValueArguments&, const SoftmaxArguments&);
   /// target = scale * o, converted; past the caches where `stream` and target and count allow.
   void (*store_row)(const float* o, float scale, DType dtype, void* target, int32_t count,
                     bool stream);

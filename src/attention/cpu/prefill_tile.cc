@@ -16,29 +16,11 @@ ColumnRange Clip(const ColumnRange& range, const ColumnRange& tile) {
 
 }  // namespace
 
-PackedSizes::PackedSizes(const Call& call) {
-  const Kernels& kernels = call.kernels;
-  const AttentionArguments& a = call.arguments;
-  padded_dim_v = (a.dim_v() + kernels.panel - 1) / kernels.panel * kernels.panel;
-  key_step_bytes = int64_t{kStepKeys} * a.head_dim * kernels.element_bytes;
-  value_step_bytes = int64_t{kStepKeys} * padded_dim_v * kernels.element_bytes;
-}
-
-PrefillScratch::PrefillScratch(const Call& call, Carver& carver) {
+PrefillScratch::PrefillScratch(const Call& call, Carver& carver) : pipeline(call, carver) {
   const PackedSizes sizes(call);
   const int64_t rows = kMaxTileRows;
-  q = carver.Take<char>(rows * call.arguments.head_dim * call.kernels.element_bytes);
-  s = carver.Take<float>(rows * kStepKeys);
-  p = call.kernels.element_bytes == 4
-          ? static_cast<void*>(s)
-          : carver.Take<char>(rows * kStepKeys * call.kernels.element_bytes);
-  o = carver.Take<float>(rows * sizes.padded_dim_v);
-  running_max = carver.Take<float>(rows);
-  alpha = carver.Take<float>(rows);
   tile_max[0] = carver.Take<float>(rows);
   tile_max[1] = carver.Take<float>(rows);
-  step_max = carver.Take<float>(rows);
-  sums = carver.Take<float>(rows * kSumLanes);
   masks = carver.Take<RowMask>(rows);
   dense = carver.Take<RowMask>(rows);
   spans = carver.Take<Span>(rows);
@@ -62,7 +44,8 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
       head_(head),
       first_query_(first_query),
       rows_(std::min(call.tiles.rows, sequence_.queries() - first_query)),
-      skips_(SkipThreshold(call, b, &threshold_)) {}
+      skips_(SkipThreshold(call, b, &threshold_)),
+      pipeline_(call, sizes, scratch.pipeline, row_blocks()) {}
 
 void PrefillTile::Run() {
   Start();
@@ -75,6 +58,7 @@ void PrefillTile::Run() {
         next.count > 0 ? packed_.keys + next.first / kStepKeys * sizes_.key_step_bytes : nullptr);
     step = next;
   }
+  pipeline_.Drain();
   if (index_row_.has_columns()) RunColumns();
   FinishRows();
   AddDrops(call_, b_, head_, drops_);
@@ -106,13 +90,13 @@ void PrefillTile::Start() {
     call_.kernels.load_queries(
         a.dtype,
         static_cast<const char*>(a.q.data) + offset * static_cast<int64_t>(SizeOf(a.dtype)),
-        scratch_.q + r * row_bytes, a.head_dim);
+        scratch_.pipeline.q + r * row_bytes, a.head_dim);
     scratch_.spans[r] = visibility_.SpanOf(first_query_ + r);
   }
-  std::memset(scratch_.q + rows_ * row_bytes, 0,
+  std::memset(scratch_.pipeline.q + rows_ * row_bytes, 0,
               static_cast<size_t>((padded_rows - rows_) * row_bytes));
-  std::fill_n(scratch_.running_max, padded_rows, kMinusInfinity);
-  std::fill_n(scratch_.sums, padded_rows * kSumLanes, 0.0f);
+  std::fill_n(scratch_.pipeline.running_max, padded_rows, kMinusInfinity);
+  std::fill_n(scratch_.pipeline.sums, padded_rows * kSumLanes, 0.0f);
   begin_ = std::numeric_limits<int32_t>::max();
   for (int32_t r = 0; r < rows_; ++r) {
     const Span& span = scratch_.spans[r];
@@ -157,6 +141,7 @@ void PrefillTile::RunColumns() {
     }
     RunStep({.count = count, .gathered = scratch_.columns, .visited = BitRange(0, count)},
             scratch_.column_keys, scratch_.column_values, nullptr);
+    pipeline_.Drain();  // the next columns take the place of these
   }
 }
 
@@ -169,20 +154,12 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
     tiles.columns[tiles.count++] = columns;
   }
   if (!MaskStep(step, tiles.columns[0].begin, tiles.columns[tiles.count - 1].end)) return;
-  const ScoreArguments scores{.q = scratch_.q,
-                              .k_step = keys,
-                              .head_dim = call_.arguments.head_dim,
-                              .row_blocks = row_blocks(),
-                              .ranges = ranges_,
-                              .s = scratch_.s,
-                              .s_stride = kStepKeys,
-                              .ahead = values,
-                              .ahead_bytes = sizes_.value_step_bytes};
-  call_.kernels.scores(scores);
+  Stage& stage = pipeline_.now();
+  pipeline_.Score(keys, values, next_keys, dropped_last_);
   if (call_.adjusts_scores) AdjustScores(step);
   if (masked_) ApplyMasks();
   if (thinner_.active()) {
-    std::fill_n(scratch_.step_max, row_blocks() * kRowBlock, kMinusInfinity);
+    std::fill_n(scratch_.pipeline.step_max, row_blocks() * kRowBlock, kMinusInfinity);
   }
   int32_t thinned = 0;  // tiles; their rows' maxima are known
   for (int32_t t = 0; t < tiles.count; ++t) {
@@ -191,42 +168,17 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
       ++thinned;
     }
   }
-  if (skips_) {
-    DropTiles(tiles);
-  } else if (thinned < tiles.count) {
-    call_.kernels.row_maxima(scratch_.s, kStepKeys, row_blocks() * kRowBlock, ranges_,
-                             scratch_.step_max);
-  }
+  if (skips_) DropTiles(tiles);
+  stage.maxima = skips_ || thinned == tiles.count ? scratch_.pipeline.step_max : nullptr;
   if (call_.arguments.executed != nullptr) RecordExecuted(step, tiles);
-  if (std::all_of(tiles.dropped, tiles.dropped + tiles.count, [](bool d) { return d; })) return;
-  const SoftmaxArguments softmax{.s = scratch_.s,
-                                 .s_stride = kStepKeys,
-                                 .p = scratch_.p,
-                                 .row_blocks = row_blocks(),
-                                 .ranges = ranges_,
-                                 .step_max = scratch_.step_max,
-                                 .factor = call_.factor,
-                                 .running_max = scratch_.running_max,
-                                 .sums = scratch_.sums,
-                                 .alpha = scratch_.alpha};
-  call_.kernels.softmax(softmax);
-  const ValueArguments value{.p = scratch_.p,
-                             .v_step = values,
-                             .padded_dim = sizes_.padded_dim_v,
-                             .row_blocks = row_blocks(),
-                             .ranges = ranges_,
-                             .seen = seen_,
-                             .alpha = has_values_ ? scratch_.alpha : nullptr,
-                             .o = scratch_.o,
-                             .ahead = next_keys,
-                             .ahead_bytes = sizes_.key_step_bytes};
-  call_.kernels.values(value);
-  has_values_ = true;
+  dropped_last_ = std::all_of(tiles.dropped, tiles.dropped + tiles.count, [](bool d) { return d; });
+  if (!dropped_last_) pipeline_.Push();
 }
 
-/// Sets ranges_ and, where a row does not see every column of [begin, end), the masks. False where
-/// no row sees any.
+/// Sets the stage's ranges and, where a row does not see every column of [begin, end), the masks.
+/// False where no row sees any.
 bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
+  Stage& stage = pipeline_.now();
   const bool whole =
       step.count == kStepKeys && (step.visited & BitRange(begin, end)) == BitRange(begin, end);
   const int32_t first_key = step.Key(std::min(begin, step.count - 1));
@@ -234,8 +186,8 @@ bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
   masked_ = !(whole && !call_.has_pair_mask && scratch_.spans[0].Covers(first_key, last_key) &&
               scratch_.spans[rows_ - 1].Covers(first_key, last_key));
   if (!masked_) {
-    std::fill_n(ranges_, row_blocks(), ColumnRange{begin, end});
-    std::fill_n(seen_, row_blocks(), ColumnRange{begin, end});
+    std::fill_n(stage.ranges, row_blocks(), ColumnRange{begin, end});
+    std::fill_n(stage.seen, row_blocks(), ColumnRange{begin, end});
     // What rules and the executed mask start from.
     if (thinner_.active() || call_.arguments.executed != nullptr) {
       std::fill_n(scratch_.masks, rows_, BitRange(begin, end));
@@ -251,21 +203,22 @@ bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
                               : RowMask{};
       together = together | scratch_.masks[r];
     }
-    ranges_[block] = seen_[block] = {0, 0};
+    stage.ranges[block] = stage.seen[block] = {0, 0};
     if (!Any(together)) continue;
     any = true;
-    seen_[block] = {FirstBit(together) / 8 * 8, (EndBit(together) + 7) / 8 * 8};
-    ranges_[block] = {FirstBit(together) / kMaxPanel * kMaxPanel,
-                      (EndBit(together) + kMaxPanel - 1) / kMaxPanel * kMaxPanel};
+    stage.seen[block] = {FirstBit(together) / 8 * 8, (EndBit(together) + 7) / 8 * 8};
+    stage.ranges[block] = {FirstBit(together) / kMaxPanel * kMaxPanel,
+                           (EndBit(together) + kMaxPanel - 1) / kMaxPanel * kMaxPanel};
   }
   return any;
 }
 
 void PrefillTile::AdjustScores(const StepKeys& step) {
+  const Stage& stage = pipeline_.now();
   const AttentionArguments& a = call_.arguments;
   const AttentionBias& bias = a.bias;
   for (int32_t r = 0; r < rows_; ++r) {
-    const ColumnRange range = ranges_[r / kRowBlock];
+    const ColumnRange range = stage.ranges[r / kRowBlock];
     if (range.begin >= range.end) continue;
     if (bias.data != nullptr) {
       const float* row = bias.data + b_ * bias.batch_stride + head_ * bias.head_stride +
@@ -274,16 +227,17 @@ void PrefillTile::AdjustScores(const StepKeys& step) {
         scratch_.bias[c] = c < step.count ? row[step.Key(c)] : 0.0f;
       }
     }
-    call_.kernels.adjust_row(scratch_.s + r * kStepKeys, range.begin, range.end, call_.scale,
+    call_.kernels.adjust_row(stage.s + r * kStepKeys, range.begin, range.end, call_.scale,
                              a.softcap, bias.data == nullptr ? nullptr : scratch_.bias);
   }
 }
 
 void PrefillTile::ApplyMasks() {
+  const Stage& stage = pipeline_.now();
   for (int32_t r = 0; r < row_blocks() * kRowBlock; ++r) {
-    const ColumnRange range = ranges_[r / kRowBlock];
+    const ColumnRange range = stage.ranges[r / kRowBlock];
     if (range.begin >= range.end) continue;
-    call_.kernels.mask_row(scratch_.s + r * kStepKeys, range.begin, range.end, scratch_.masks[r]);
+    call_.kernels.mask_row(stage.s + r * kStepKeys, range.begin, range.end, scratch_.masks[r]);
   }
 }
 
@@ -299,29 +253,30 @@ void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
     return sum;
   };
   if (call_.counts_drops) drops_.pairs += pairs();
-  thinner_.Thin(step, {.s = scratch_.s,
+  thinner_.Thin(step, {.s = pipeline_.now().s,
                        .s_stride = kStepKeys,
                        .rows = rows_,
                        .columns = tile,
                        .masks = scratch_.masks,
                        .always = has_dense ? scratch_.dense : nullptr,
-                       .maxima = scratch_.step_max});
+                       .maxima = scratch_.pipeline.step_max});
   if (call_.counts_drops) drops_.pairs -= pairs();
 }
 
 /// The skip test, tile by tile: a tile that stays raises the running maximum that the next one is
-/// held to. Leaves the columns of what stays in ranges_ and its maxima in step_max.
+/// held to. Leaves the columns of what stays in the stage's ranges and its maxima in step_max.
 void PrefillTile::DropTiles(Tiles& tiles) {
+  Stage& stage = pipeline_.now();
   const int32_t padded_rows = row_blocks() * kRowBlock;
   ColumnRange clipped[kMaxRowBlocks];
   float running[kMaxTileRows];
-  std::copy_n(scratch_.running_max, padded_rows, running);
-  std::fill_n(scratch_.step_max, padded_rows, kMinusInfinity);
+  std::copy_n(scratch_.pipeline.running_max, padded_rows, running);
+  std::fill_n(scratch_.pipeline.step_max, padded_rows, kMinusInfinity);
   int32_t stay_begin = kStepKeys, stay_end = 0;
   for (int32_t t = 0; t < tiles.count; ++t) {
     float* maxima = scratch_.tile_max[t];
-    for (int32_t i = 0; i < row_blocks(); ++i) clipped[i] = Clip(ranges_[i], tiles.columns[t]);
-    call_.kernels.row_maxima(scratch_.s, kStepKeys, padded_rows, clipped, maxima);
+    for (int32_t i = 0; i < row_blocks(); ++i) clipped[i] = Clip(stage.ranges[i], tiles.columns[t]);
+    call_.kernels.row_maxima(stage.s, kStepKeys, padded_rows, clipped, maxima);
     tiles.dropped[t] = Skips(maxima, running);
     if (tiles.dropped[t]) {
       ++drops_.tiles;
@@ -337,13 +292,13 @@ void PrefillTile::DropTiles(Tiles& tiles) {
     stay_begin = std::min(stay_begin, tiles.columns[t].begin);
     stay_end = std::max(stay_end, tiles.columns[t].end);
     for (int32_t r = 0; r < padded_rows; ++r) {
-      scratch_.step_max[r] = std::max(scratch_.step_max[r], maxima[r]);
+      scratch_.pipeline.step_max[r] = std::max(scratch_.pipeline.step_max[r], maxima[r]);
       running[r] = std::max(running[r], maxima[r]);
     }
   }
   for (int32_t i = 0; i < row_blocks(); ++i) {
-    ranges_[i] = Clip(ranges_[i], {stay_begin, stay_end});
-    seen_[i] = Clip(seen_[i], {stay_begin, stay_end});
+    stage.ranges[i] = Clip(stage.ranges[i], {stay_begin, stay_end});
+    stage.seen[i] = Clip(stage.seen[i], {stay_begin, stay_end});
   }
 }
 
@@ -370,16 +325,19 @@ void PrefillTile::RecordExecuted(const StepKeys& step, const Tiles& tiles) const
 }
 
 void PrefillTile::FinishRows() {
-  if (!has_values_) std::fill_n(scratch_.o, int64_t{rows_} * sizes_.padded_dim_v, 0.0f);
+  if (!pipeline_.has_values()) {
+    std::fill_n(scratch_.pipeline.o, int64_t{rows_} * sizes_.padded_dim_v, 0.0f);
+  }
   for (int32_t r = 0; r < rows_; ++r) {
     // By halves: one sum after the other would wait for each addition.
-    float* sums = scratch_.sums + r * kSumLanes;
+    float* sums = scratch_.pipeline.sums + r * kSumLanes;
     for (int32_t half = kSumLanes / 2; half > 0; half /= 2) {
       for (int32_t i = 0; i < half; ++i) sums[i] += sums[i + half];
     }
     FinishRow(call_, sequence_, first_query_ + r, head_,
-              scratch_.o + int64_t{r} * sizes_.padded_dim_v,
-              ExponentBase(scratch_.running_max[r], call_.factor), sums[0], call_.streams_output);
+              scratch_.pipeline.o + int64_t{r} * sizes_.padded_dim_v,
+              ExponentBase(scratch_.pipeline.running_max[r], call_.factor), sums[0],
+              call_.streams_output);
   }
   if (call_.streams_output) call_.kernels.order_streamed_rows();
 }

@@ -8,17 +8,10 @@
 #include "attention/cpu/carver.h"
 #include "attention/cpu/index_row.h"
 #include "attention/cpu/n_of_m.h"
+#include "attention/cpu/prefill_pipeline.h"
 #include "attention/cpu/visible.h"
 
 namespace tamis::cpu {
-
-/// Sizes of packed steps of a call.
-struct PackedSizes {
-  explicit PackedSizes(const Call& call);
-  int32_t padded_dim_v;    ///< value_head_dim rounded up to a panel
-  int64_t key_step_bytes;  ///< bytes of kStepKeys packed rows of K
-  int64_t value_step_bytes;
-};
 
 /// Packed K and V of one KV head of one sequence, [steps][bytes of a step].
 struct PackedHead {
@@ -29,21 +22,14 @@ struct PackedHead {
 /// A worker's memory.
 struct PrefillScratch {
   PrefillScratch(const Call& call, Carver& carver);
-  char* q;             // [kMaxTileRows][head_dim] elements
-  float* s;            // [kMaxTileRows][kStepKeys]
-  void* p;             // [kMaxTileRows][kStepKeys] elements; s itself where they are floats
-  float* o;            // [kMaxTileRows][padded_dim_v]
-  float* running_max;  // [kMaxTileRows], as are the next four
-  float* alpha;
-  float* tile_max[2];
-  float* step_max;
-  float* sums;        // [kMaxTileRows][kSumLanes]
-  RowMask* masks;     // [kMaxTileRows]
-  RowMask* dense;     // [kMaxTileRows]: what N:M keeps in any case
-  Span* spans;        // [kMaxTileRows]
-  float* bias;        // [kStepKeys]
-  int32_t* columns;   // [kStepKeys]
-  char* column_keys;  // a packed step of gathered columns, K and V
+  PipelineScratch pipeline;
+  float* tile_max[2];  // [kMaxTileRows]
+  RowMask* masks;      // [kMaxTileRows]
+  RowMask* dense;      // [kMaxTileRows]: what N:M keeps in any case
+  Span* spans;         // [kMaxTileRows]
+  float* bias;         // [kStepKeys]
+  int32_t* columns;    // [kStepKeys]
+  char* column_keys;   // a packed step of gathered columns, K and V
   char* column_values;
 };
 
@@ -91,10 +77,9 @@ class PrefillTile {
   bool skips_;
   // Keys that some row sees lie below sink_end_ or in [begin_, end_).
   int32_t sink_end_ = 0, begin_ = 0, end_ = 0;
-  ColumnRange ranges_[kMaxRowBlocks];  // columns of the current step that each block needs
-  ColumnRange seen_[kMaxRowBlocks];    // of those, to multiples of 8, what some row sees
-  bool masked_ = false;                // the current step needs its masks
-  bool has_values_ = false;            // the outputs hold those of some step
+  bool masked_ = false;        // the current step needs its masks
+  bool dropped_last_ = false;  // the step before was
+  PrefillPipeline pipeline_;
   Drops drops_;
 };
 

@@ -1,0 +1,139 @@
+#include "attention/cpu/prefill_pipeline.h"
+
+namespace tamis::cpu {
+
+PackedSizes::PackedSizes(const Call& call) {
+  const Kernels& kernels = call.kernels;
+  const AttentionArguments& a = call.arguments;
+  padded_dim_v = (a.dim_v() + kernels.panel - 1) / kernels.panel * kernels.panel;
+  key_step_bytes = int64_t{kStepKeys} * a.head_dim * kernels.element_bytes;
+  value_step_bytes = int64_t{kStepKeys} * padded_dim_v * kernels.element_bytes;
+}
+
+PipelineScratch::PipelineScratch(const Call& call, Carver& carver) {
+  const int64_t rows = kMaxTileRows;
+  const int64_t element = call.kernels.element_bytes;
+  q = carver.Take<char>(rows * call.arguments.head_dim * element);
+  const int buffers = call.kernels.scores_beside_softmax != nullptr ? 2 : 1;
+  for (int i = 0; i < 2; ++i) {
+    s[i] = i < buffers ? carver.Take<float>(rows * kStepKeys) : s[0];
+    p[i] = element == 4  ? static_cast<void*>(s[i])
+           : i < buffers ? carver.Take<char>(rows * kStepKeys * element)
+                         : p[0];
+  }
+  o = carver.Take<float>(rows * PackedSizes(call).padded_dim_v);
+  for (float*& a : alpha) a = carver.Take<float>(rows);
+  running_max = carver.Take<float>(rows);
+  step_max = carver.Take<float>(rows);
+  sums = carver.Take<float>(rows * kSumLanes);
+}
+
+PrefillPipeline::PrefillPipeline(const Call& call, const PackedSizes& sizes,
+                                 PipelineScratch& scratch, int32_t row_blocks)
+    : call_(call), sizes_(sizes), scratch_(scratch), row_blocks_(row_blocks) {
+  SetBuffers();
+}
+
+/// Of the step at hand. Its scores replace those whose softmax is done, its weights those whose
+/// values are; what values need beside weights lasts a turn longer.
+void PrefillPipeline::SetBuffers() {
+  Stage& stage = now();
+  stage.s = scratch_.s[turn_ % 2];
+  stage.p = scratch_.p[turn_ % 2];
+  stage.alpha = scratch_.alpha[turn_ % 3];
+}
+
+SoftmaxArguments PrefillPipeline::Softmax(const Stage& stage, int32_t first_block,
+                                          int32_t end_block) const {
+  return {.s = stage.s,
+          .s_stride = kStepKeys,
+          .p = stage.p,
+          .first_block = first_block,
+          .row_blocks = end_block,
+          .ranges = stage.ranges,
+          .step_max = stage.maxima,
+          .factor = call_.factor,
+          .running_max = scratch_.running_max,
+          .sums = scratch_.sums,
+          .alpha = stage.alpha};
+}
+
+ValueArguments PrefillPipeline::Values(const Stage& stage) {
+  const ValueArguments values{.p = stage.p,
+                              .v_step = stage.values,
+                              .padded_dim = sizes_.padded_dim_v,
+                              .row_blocks = row_blocks_,
+                              .ranges = stage.ranges,
+                              .seen = stage.seen,
+                              .alpha = has_values_ ? stage.alpha : nullptr,
+                              .o = scratch_.o,
+                              .ahead = next_keys_,
+                              .ahead_bytes = sizes_.key_step_bytes};
+  has_values_ = true;
+  return values;
+}
+
+void PrefillPipeline::Score(const void* keys, const void* values, const void* next_keys,
+                            bool may_drop) {
+  Stage& stage = now();
+  stage.values = values;
+  next_keys_ = next_keys;
+  const ScoreArguments scores{
+      .q = scratch_.q,
+      .k_step = keys,
+      .head_dim = call_.arguments.head_dim,
+      .row_blocks = row_blocks_,
+      .ranges = stage.ranges,
+      .s = stage.s,
+      .s_stride = kStepKeys,
+      .ahead = may_drop ? next_keys : values,
+      .ahead_bytes = may_drop ? sizes_.key_step_bytes : sizes_.value_step_bytes};
+  if (scored_ == nullptr) {
+    call_.kernels.scores(scores);
+    FinishEarlier(0);
+  } else {
+    const int32_t half = row_blocks_ / 2;
+    call_.kernels.scores_beside_softmax(scores, Softmax(*scored_, 0, half));
+    FinishEarlier(half);
+  }
+}
+
+/// Softmax of the scored step from a block of rows on, values of the weighed one.
+void PrefillPipeline::FinishEarlier(int32_t first_block) {
+  if (scored_ != nullptr) {
+    const SoftmaxArguments softmax = Softmax(*scored_, first_block, row_blocks_);
+    if (weighed_ != nullptr) {
+      call_.kernels.values_beside_softmax(Values(*weighed_), softmax);
+    } else {
+      call_.kernels.softmax(softmax);
+    }
+  } else if (weighed_ != nullptr) {
+    call_.kernels.values(Values(*weighed_));
+  }
+  weighed_ = scored_;
+  scored_ = nullptr;
+}
+
+void PrefillPipeline::Push() {
+  Stage& stage = now();
+  if (side_by_side()) {
+    scored_ = &stage;
+    ++turn_;
+    SetBuffers();
+    return;
+  }
+  if (stage.maxima == nullptr) {
+    call_.kernels.row_maxima(stage.s, kStepKeys, row_blocks_ * kRowBlock, stage.ranges,
+                             scratch_.step_max);
+    stage.maxima = scratch_.step_max;
+  }
+  call_.kernels.softmax(Softmax(stage, 0, row_blocks_));
+  call_.kernels.values(Values(stage));
+}
+
+void PrefillPipeline::Drain() {
+  next_keys_ = nullptr;
+  while (scored_ != nullptr || weighed_ != nullptr) FinishEarlier(0);
+}
+
+}  // namespace tamis::cpu

@@ -1,0 +1,86 @@
+// The steps of a tile row on their way through scores, softmax and values.
+#ifndef TAMIS_ATTENTION_CPU_PREFILL_PIPELINE_H_
+#define TAMIS_ATTENTION_CPU_PREFILL_PIPELINE_H_
+
+#include <cstdint>
+
+#include "attention/cpu/call.h"
+#include "attention/cpu/carver.h"
+
+namespace tamis::cpu {
+
+/// Sizes of packed steps of a call.
+struct PackedSizes {
+  explicit PackedSizes(const Call& call);
+  int32_t padded_dim_v;    ///< value_head_dim rounded up to a panel
+  int64_t key_step_bytes;  ///< bytes of kStepKeys packed rows of K
+  int64_t value_step_bytes;
+};
+
+/// A worker's memory for the steps under way.
+struct PipelineScratch {
+  PipelineScratch(const Call& call, Carver& carver);
+  char* q;      // [kMaxTileRows][head_dim] elements
+  float* s[2];  // [kMaxTileRows][kStepKeys]
+  void* p[2];   // [kMaxTileRows][kStepKeys] elements; s itself where they are floats
+  float* o;     // [kMaxTileRows][padded_dim_v]
+  float* alpha[3];
+  float* running_max;  // [kMaxTileRows], as is the next one
+  float* step_max;
+  float* sums;  // [kMaxTileRows][kSumLanes]
+};
+
+/// One step. `ranges` and `seen` are as in ScoreArguments and ValueArguments.
+struct Stage {
+  float* s;
+  void* p;
+  float* alpha;
+  const float* maxima;  ///< of each row's scores; null: not known
+  const void* values;
+  ColumnRange ranges[kMaxRowBlocks];
+  ColumnRange seen[kMaxRowBlocks];
+};
+
+/// Where tiles and vectors work side by side, the softmax of a step runs between the products of
+/// the next step's scores and of the last step's values; else a step runs to its end at once. The
+/// results are the same bits.
+class PrefillPipeline {
+ public:
+  PrefillPipeline(const Call& call, const PackedSizes& sizes, PipelineScratch& scratch,
+                  int32_t row_blocks);
+
+  /// The step at hand: set its ranges before Score, change its scores after it.
+  Stage& now() { return stages_[turn_ % 3]; }
+  /// Scores of the step at hand. When it returns, running_max holds all steps before. `may_drop`:
+  /// the next step's keys are likelier to be read next than the values.
+  void Score(const void* keys, const void* values, const void* next_keys, bool may_drop);
+  /// The scores of the step at hand are final: softmax and values follow. A step that is not
+  /// pushed leaves no trace.
+  void Push();
+  /// Ends what is under way.
+  void Drain();
+  /// Whether the outputs hold anything yet.
+  bool has_values() const { return has_values_; }
+
+ private:
+  bool side_by_side() const { return call_.kernels.scores_beside_softmax != nullptr; }
+  void SetBuffers();
+  void FinishEarlier(int32_t first_block);
+  SoftmaxArguments Softmax(const Stage& stage, int32_t first_block, int32_t end_block) const;
+  ValueArguments Values(const Stage& stage);
+
+  const Call& call_;
+  const PackedSizes& sizes_;
+  PipelineScratch& scratch_;
+  int32_t row_blocks_;
+  Stage stages_[3];
+  int32_t turn_ = 0;          // steps pushed
+  Stage* scored_ = nullptr;   // softmax is due
+  Stage* weighed_ = nullptr;  // values are due
+  const void* next_keys_ = nullptr;
+  bool has_values_ = false;
+};
+
+}  // namespace tamis::cpu
+
+#endif  // TAMIS_ATTENTION_CPU_PREFILL_PIPELINE_H_
