@@ -168,7 +168,9 @@ TEST(ExecutorProperty, EmulatedDotProductsFlushAndRoundAsTheInstruction) {
                                    .ranges = &range,
                                    .s = expected.data(),
                                    .s_stride = cpu::kStepKeys};
+    if (real.begin_products != nullptr) real.begin_products();
     real.scores(args);
+    if (real.end_products != nullptr) real.end_products();
     cpu::ScoreArguments other = args;
     other.s = s.data();
     emulated.scores(other);

@@ -137,6 +137,10 @@ struct Kernels {
   /// Columns of a panel.
   int32_t panel;
 
+  /// Before a thread's first product of scores or values, and after its last one; null: nothing to
+  /// do.
+  void (*begin_products)();
+  void (*end_products)();
   void (*pack_keys)(const PackArguments&);
   void (*pack_values)(const PackArguments&);
   /// `count` contiguous elements of Q to elements of the table.

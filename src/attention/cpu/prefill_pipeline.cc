@@ -32,6 +32,11 @@ PrefillPipeline::PrefillPipeline(const Call& call, const PackedSizes& sizes,
                                  PipelineScratch& scratch, int32_t row_blocks)
     : call_(call), sizes_(sizes), scratch_(scratch), row_blocks_(row_blocks) {
   SetBuffers();
+  if (call.kernels.begin_products != nullptr) call.kernels.begin_products();
+}
+
+PrefillPipeline::~PrefillPipeline() {
+  if (call_.kernels.end_products != nullptr) call_.kernels.end_products();
 }
 
 /// Of the step at hand. Its scores replace those whose softmax is done, its weights those whose

@@ -48,6 +48,9 @@ class PrefillPipeline {
  public:
   PrefillPipeline(const Call& call, const PackedSizes& sizes, PipelineScratch& scratch,
                   int32_t row_blocks);
+  ~PrefillPipeline();
+  PrefillPipeline(const PrefillPipeline&) = delete;
+  PrefillPipeline& operator=(const PrefillPipeline&) = delete;
 
   /// The step at hand: set its ranges before Score, change its scores after it.
   Stage& now() { return stages_[turn_ % 3]; }
