@@ -25,8 +25,8 @@ inline DecodeFetches DecodeFetchesOf(CpuFamily family) {
       return {.keys = {}, .values = {.bytes = 16 << 10}};
     case CpuFamily::kZen5:
       // How well its own fetching does changes by a quarter with the addresses of the code.
-      return {.keys = {.bytes = 12 << 10, .into_l1 = true},
-              .values = {.bytes = 12 << 10, .into_l1 = true}};
+      return {.keys = {.bytes = 16 << 10, .into_l1 = true},
+              .values = {.bytes = 16 << 10, .into_l1 = true}};
     case CpuFamily::kOther:
       break;
   }
