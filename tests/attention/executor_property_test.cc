@@ -181,6 +181,54 @@ TEST(ExecutorProperty, EmulatedDotProductsFlushAndRoundAsTheInstruction) {
   }
 }
 
+/// Decoding fetches ahead in ways that the processor chooses, this machine's being one of them.
+TEST(ExecutorProperty, FetchesChangeNothing) {
+  constexpr int32_t kKeys = 300;
+  Rng rng(7);
+  for (const CpuIsa isa : AvailableCpuIsas()) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      const cpu::Kernels& kernels = cpu::SelectKernels(cpu::VariantOf(isa), dtype, dtype);
+      for (const int32_t dim : {64, 80, 96, 128, 256}) {
+        for (const int32_t rows : {1, 3, 4, 9}) {
+          const auto elements = static_cast<size_t>(kKeys) * dim;
+          std::vector<float> wide(elements);
+          for (float& value : wide) value = static_cast<float>(rng.Next() % 1024) / 512.0f - 1.0f;
+          std::vector<char> kv(elements * SizeOf(dtype)),
+              q(rows * cpu::kMaxHeadDim * sizeof(float));
+          kernels.store_row(wide.data(), 1.0f, dtype, kv.data(), static_cast<int32_t>(elements),
+                            false);
+          for (int32_t r = 0; r < rows; ++r) {
+            kernels.load_queries(dtype, kv.data(),
+                                 q.data() + r * cpu::kMaxHeadDim * kernels.element_bytes, dim);
+          }
+          std::vector<float> expected;
+          for (const cpu::FetchAhead ahead :
+               {cpu::FetchAhead{}, {.bytes = 4096, .into_l1 = true}, {.bytes = 1 << 20}}) {
+            cpu::RowsArguments run{.dtype = dtype,
+                                   .rows = kv.data(),
+                                   .stride = static_cast<int64_t>(dim * SizeOf(dtype)),
+                                   .count = kKeys,
+                                   .dim = dim,
+                                   .ahead = ahead};
+            if (ahead.into_l1) {
+              run.then = kv.data();
+              run.then_stride = run.stride;
+            }
+            std::vector<float> out(rows * (kKeys + 1 + cpu::kMaxHeadDim), 0.0f);
+            float* maxima = out.data() + rows * kKeys;
+            float* o = maxima + rows;
+            kernels.decode_scores(run, q.data(), rows, out.data(), kKeys, maxima);
+            kernels.decode_values(run, out.data(), kKeys, rows, o);
+            if (expected.empty()) expected = out;
+            EXPECT_EQ(out, expected)
+                << Name(isa) << ' ' << Name(dtype) << ' ' << dim << ' ' << rows;
+          }
+        }
+      }
+    }
+  }
+}
+
 /// Rows of O that pass the caches, and those that may not: off a line, or no whole lines long.
 TEST(ExecutorProperty, StreamedRowsAreStoredAlike) {
   Rng rng(6);
