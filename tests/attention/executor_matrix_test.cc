@@ -218,6 +218,24 @@ TEST(ExecutorMatrix, EveryKindInBf16) {
   }
 }
 
+/// Decoding's last split holds nothing but gathered columns where the keys fill the splits before
+/// it: what it would read of pages lies past the end of the page table.
+TEST(ExecutorMatrix, ColumnsPastTheLastPage) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    Problem problem({.batch = 1,
+                     .query_tokens = 1,
+                     .key_tokens = 2000,
+                     .dtype = dtype,
+                     .kv_dtype = dtype,
+                     .page_size = 16,
+                     .phase = Phase::kDecode});
+    const TileIndexStorage storage =
+        RandomIndex(problem.arguments, {.density = 0.3, .columns = 40});
+    const TileIndex index = storage.view();
+    ExpectAllMatch(problem, &index, {}, 0, Pool());
+  }
+}
+
 /// RMS errors against fp64 are no worse than 1.1 times those of attention written plainly in fp32
 /// on the same inputs, its weights and outputs rounded to the dtype as frameworks do.
 TEST(ExecutorMatrix, RmsErrorIsThatOfPlainFp32Attention) {

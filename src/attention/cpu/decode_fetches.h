@@ -12,10 +12,6 @@ struct DecodeFetches {
   FetchAhead values;
 };
 
-/// Where the rows of a head lie apart, as in [tokens, heads, dim]: those ahead share a handful of
-/// L1 sets, and fetches of keys only take what the loads need.
-inline constexpr DecodeFetches kFetchesOfRowsApart = {.keys = {}, .values = {.bytes = 16 << 10}};
-
 /// What reads rows that follow one another fastest there, as measured (docs/perf-log.md). Results
 /// do not depend on it.
 inline DecodeFetches DecodeFetchesOf(CpuFamily family) {
@@ -31,6 +27,14 @@ inline DecodeFetches DecodeFetchesOf(CpuFamily family) {
       break;
   }
   return {.keys = {.bytes = 16 << 10}, .values = {.bytes = 16 << 10}};
+}
+
+/// `processor`'s for rows that follow one another. Where the rows of a head lie apart, as in
+/// [tokens, heads, dim], those ahead share a handful of L1 sets, and fetches of keys only take what
+/// the loads need.
+inline DecodeFetches FetchesFor(const DecodeFetches& processor, int64_t stride, int64_t row_bytes) {
+  if (stride == row_bytes) return processor;
+  return {.keys = {}, .values = {.bytes = 16 << 10}};
 }
 
 }  // namespace tamis::cpu

@@ -109,18 +109,23 @@ void DecodeUnit::Score(int32_t split) {
   std::fill_n(TileMax(first, 0), (last - first) * rows_ * shape_.step_tiles, kMinusInfinity);
   // Where nothing masks or changes scores, their maxima come with them.
   ColumnRange plain[kSplitSteps], other[kSplitSteps];
+  int32_t values_key = -1;  // the first key that is weighed, where that follows at once
   for (int32_t s = first; s < blocks_end; ++s) {
     const bool whole = FindMasks(s);
+    const ColumnRange& visible = storage_.visible[s];
+    if (values_key < 0 && !shape_.scores_first && visible.begin < visible.end) {
+      values_key = s * kStepKeys + visible.begin;
+    }
     const bool is_plain =
         whole && !shape_.scores_first && !call_.adjusts_scores && !thinner_.active();
-    plain[s - first] = is_plain ? storage_.visible[s] : ColumnRange{0, 0};
-    other[s - first] = is_plain ? ColumnRange{0, 0} : storage_.visible[s];
+    plain[s - first] = is_plain ? visible : ColumnRange{0, 0};
+    other[s - first] = is_plain ? ColumnRange{0, 0} : visible;
   }
   ForRuns(plain, first, blocks_end, [&](int32_t key, int32_t count) {
-    ScoreKeys(key, count, 0, rows_, KeyScores(0, key), split_max);
+    ScoreKeys(key, count, 0, rows_, KeyScores(0, key), split_max, values_key);
   });
   ForRuns(other, first, blocks_end, [&](int32_t key, int32_t count) {
-    ScoreKeys(key, count, 0, rows_, KeyScores(0, key), scratch_.unmasked_max);
+    ScoreKeys(key, count, 0, rows_, KeyScores(0, key), scratch_.unmasked_max, values_key);
   });
   for (int32_t s = first; s < blocks_end; ++s) {
     if (plain[s - first].end > 0) {
@@ -185,7 +190,7 @@ void DecodeUnit::ScoreGathered(int32_t s) {
       visible = {std::min(visible.begin, columns.begin), std::max(visible.end, columns.end)};
       for (int32_t c = columns.begin; c < columns.end; ++c) {
         ScoreKeys(step.gathered[c], 1, first, last - first, Scores(first, s) + c,
-                  scratch_.unmasked_max);
+                  scratch_.unmasked_max, -1);
       }
     }
     for (int32_t r = first; r < last; ++r) FinishScores(step, s, r);
@@ -193,23 +198,23 @@ void DecodeUnit::ScoreGathered(int32_t s) {
 }
 
 /// Products of `rows` rows from `first_row` on with `count` keys from `key` on. `scores`: of the
-/// first row and key; `maxima` are raised.
+/// first row and key; `maxima` are raised. `values_key`: the key whose value is read next; -1:
+/// none.
 void DecodeUnit::ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_t rows,
-                           float* scores, float* maxima) {
+                           float* scores, float* maxima, int32_t values_key) {
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
   RowsArguments run{.dtype = a.kv_dtype, .stride = k.stride.row * element, .dim = a.head_dim};
-  run.ahead = (run.stride == run.dim * element ? call_.decode_fetches : kFetchesOfRowsApart).keys;
+  run.ahead = FetchesFor(call_.decode_fetches, run.stride, run.dim * element).keys;
   for (int32_t done = 0; done < count; done += run.count) {
     run.count = std::min(count - done, RunLength(a, key + done));
     run.rows = static_cast<const char*>(k.data) +
                sequence_.KeyOffset(k.stride, key + done, kv_head_) * element;
-    if (done + run.count == count && !shape_.scores_first) {
-      // The values of the split are what is read next.
+    if (done + run.count == count && values_key >= 0) {
       const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
       run.then = static_cast<const char*>(v.data) +
-                 sequence_.KeyOffset(v.stride, first_step_ * kStepKeys, kv_head_) * element;
+                 sequence_.KeyOffset(v.stride, values_key, kv_head_) * element;
       run.then_stride = v.stride.row * element;
     }
     call_.kernels.decode_scores(run, scratch_.q + first_row * QueryBytes(), rows, scores + done,

@@ -97,7 +97,7 @@ class DecodeUnit {
   bool FindMasks(int32_t s);
   void ScoreGathered(int32_t s);
   void ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_t rows, float* scores,
-                 float* maxima);
+                 float* maxima, int32_t values_key);
   StepKeys BlockStep(int32_t s) const;
   void FinishScores(const StepKeys& step, int32_t s, int32_t row);
   void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile,

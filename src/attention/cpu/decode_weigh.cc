@@ -157,7 +157,7 @@ void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t next, int32_t fir
   const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
   RowsArguments run{.dtype = a.kv_dtype, .stride = v.stride.row * element, .dim = a.dim_v()};
-  run.ahead = (run.stride == run.dim * element ? call_.decode_fetches : kFetchesOfRowsApart).values;
+  run.ahead = FetchesFor(call_.decode_fetches, run.stride, run.dim * element).values;
   for (int32_t done = 0; done < count; done += run.count) {
     // Kernels may weigh keys two by two: always the same two, however rows are cut into runs.
     const bool alone = (key + done) % 2 != 0;

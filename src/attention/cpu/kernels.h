@@ -157,8 +157,8 @@ struct Kernels {
                      float* maxima);
   void (*softmax)(const SoftmaxArguments&);
   void (*values)(const ValueArguments&);
-  /// The same with the softmax of another step between their products, where other units of the
-  /// processor compute it meanwhile; null where it has none.
+  /// `scores` and `values` with the softmax of another step between their products, where other
+  /// units of the processor compute it meanwhile; null where it has none.
   void (*scores_beside_softmax)(const ScoreArguments&, const SoftmaxArguments&);
   void (*values_beside_softmax)(const ValueArguments&, const SoftmaxArguments&);
   /// target = scale * o, converted; past the caches where `stream` and target and count allow.
