@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "attention/sequence_view.h"
 #include "attention/validate.h"
@@ -145,6 +146,44 @@ ErrorBounds BoundsOf(cpu::Variant variant, const Problem& problem) {
   return bounds;
 }
 
+namespace {
+
+/// O and LSE.
+std::vector<char> RowBytes(const Problem& problem) {
+  const AttentionArguments& a = problem.arguments;
+  std::vector<char> bytes;
+  const auto append = [&](const void* data, size_t size) {
+    const char* first = static_cast<const char*>(data);
+    bytes.insert(bytes.end(), first, first + size);
+  };
+  for (int32_t b = 0; b < a.batch; ++b) {
+    const SequenceView sequence(a, b);
+    for (int32_t h = 0; h < a.q_heads; ++h) {
+      for (int32_t i = 0; i < sequence.queries(); ++i) {
+        append(static_cast<const char*>(a.o.data) +
+                   sequence.QueryOffset(a.o.stride, i, h) * static_cast<int64_t>(SizeOf(a.dtype)),
+               static_cast<size_t>(a.dim_v()) * SizeOf(a.dtype));
+        append(a.lse + sequence.QueryOffset(a.lse_stride, i, h), sizeof(float));
+      }
+    }
+  }
+  return bytes;
+}
+
+/// What the same call gives where nobody asks for counts or executed pairs.
+std::vector<char> UncountedBytes(cpu::Variant variant, Problem& problem, const TileIndex* index,
+                                 const TileRule& rule, ThreadPool& pool) {
+  AttentionArguments& a = problem.arguments;
+  AttentionCounts* counts = std::exchange(a.counts, nullptr);
+  uint32_t* executed = std::exchange(a.executed, nullptr);
+  RunVariant(variant, problem, index, rule, pool);
+  a.counts = counts;
+  a.executed = executed;
+  return RowBytes(problem);
+}
+
+}  // namespace
+
 void ExpectAllMatch(Problem& problem, const TileIndex* index, const TileRule& rule, double ulps,
                     ThreadPool& pool) {
   const ReferenceResult reference = problem.Reference(index, rule);
@@ -161,7 +200,13 @@ void ExpectMatches(cpu::Variant variant, Problem& problem, const TileIndex* inde
                    const TileRule& rule, const ReferenceResult& reference, double ulps,
                    ThreadPool& pool) {
   SCOPED_TRACE(VariantName(variant));
+  std::vector<char> uncounted;
+  const bool thins = rule.n_of_m.n > 0;
+  if (thins) uncounted = UncountedBytes(variant, problem, index, rule, pool);
   RunVariant(variant, problem, index, rule, pool);
+  if (thins) {
+    EXPECT_TRUE(RowBytes(problem) == uncounted) << "counting changes the results";
+  }
   const KeptComparison kept = CompareExecuted(problem, reference, ulps);
   if (ulps > 0) near_ties.Add(kept);
   EXPECT_EQ(kept.unexplained, 0) << kept.first_unexplained << " of " << kept.pairs << " pairs";
@@ -190,24 +235,9 @@ void ExpectMatches(cpu::Variant variant, Problem& problem, const TileIndex* inde
 }
 
 std::vector<char> OutputBytes(const Problem& problem) {
-  const AttentionArguments& a = problem.arguments;
-  std::vector<char> bytes;
-  const auto append = [&](const void* data, size_t size) {
-    const char* first = static_cast<const char*>(data);
-    bytes.insert(bytes.end(), first, first + size);
-  };
-  for (int32_t b = 0; b < a.batch; ++b) {
-    const SequenceView sequence(a, b);
-    for (int32_t h = 0; h < a.q_heads; ++h) {
-      for (int32_t i = 0; i < sequence.queries(); ++i) {
-        append(static_cast<const char*>(a.o.data) +
-                   sequence.QueryOffset(a.o.stride, i, h) * static_cast<int64_t>(SizeOf(a.dtype)),
-               static_cast<size_t>(a.dim_v()) * SizeOf(a.dtype));
-        append(a.lse + sequence.QueryOffset(a.lse_stride, i, h), sizeof(float));
-      }
-    }
-  }
-  append(problem.executed().data(), problem.executed().size() * sizeof(uint32_t));
+  std::vector<char> bytes = RowBytes(problem);
+  const char* executed = reinterpret_cast<const char*>(problem.executed().data());
+  bytes.insert(bytes.end(), executed, executed + problem.executed().size() * sizeof(uint32_t));
   return bytes;
 }
 

@@ -88,6 +88,9 @@ struct SoftmaxArguments {
   int32_t first_block;  ///< only blocks of rows [first_block, row_blocks)
   int32_t row_blocks;
   const ColumnRange* ranges;
+  /// Of every four aligned columns, only the two best weigh (ties to the lowest): 2:4 where rows
+  /// see whole ranges and these are multiples of 64.
+  bool two_of_four;
   const float* step_max;  ///< [rows] largest score of the range; null: to be found
   float factor;           ///< exp2(factor * s): log2(e), and the softmax scale where s lacks it
   float* running_max;     ///< [rows]

@@ -28,6 +28,12 @@ bool Thinner::HasDense(const StepKeys& step, int32_t query) const {
   return step.Key(0) < dense.sink_end || step.Key(step.count - 1) >= dense.begin;
 }
 
+bool Thinner::IsPlainTwoOfFour(const StepKeys& step, int32_t query) const {
+  const NOfMRule& rule = call_.rule.n_of_m;
+  return rule.n == 2 && rule.m == 4 && call_.arguments.key_positions == nullptr &&
+         !HasDense(step, query);
+}
+
 RowMask Thinner::Dense(const StepKeys& step, int32_t query) const {
   const NOfMRule& rule = call_.rule.n_of_m;
   if (rule.sink_tokens == 0 && rule.recent_tokens == 0) return {};

@@ -19,6 +19,9 @@ class Thinner {
   bool Thins(const StepKeys& step, int32_t begin, int32_t end, int32_t query) const;
   /// Whether sinks or recent tokens may keep a key of the step dense, for `query` or a later one.
   bool HasDense(const StepKeys& step, int32_t query) const;
+  /// Whether 2:4 on aligned columns is all that the rule does to the step's tiles that it thins,
+  /// for `query` and later ones.
+  bool IsPlainTwoOfFour(const StepKeys& step, int32_t query) const;
   /// Bits of the step's columns that sinks and recent tokens keep dense for `query`.
   RowMask Dense(const StepKeys& step, int32_t query) const;
   /// Thins the rows and columns (one tile) of `tile`, but for its n and m, which the rule gives.

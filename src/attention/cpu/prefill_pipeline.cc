@@ -56,6 +56,7 @@ SoftmaxArguments PrefillPipeline::Softmax(const Stage& stage, int32_t first_bloc
           .first_block = first_block,
           .row_blocks = end_block,
           .ranges = stage.ranges,
+          .two_of_four = stage.two_of_four,
           .step_max = stage.maxima,
           .factor = call_.factor,
           .running_max = scratch_.running_max,

@@ -36,6 +36,7 @@ struct Stage {
   void* p;
   float* alpha;
   const float* maxima;  ///< of each row's scores; null: not known
+  bool two_of_four;     ///< as in SoftmaxArguments
   const void* values;
   ColumnRange ranges[kMaxRowBlocks];
   ColumnRange seen[kMaxRowBlocks];

@@ -154,22 +154,11 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
     tiles.columns[tiles.count++] = columns;
   }
   if (!MaskStep(step, tiles.columns[0].begin, tiles.columns[tiles.count - 1].end)) return;
-  Stage& stage = pipeline_.now();
   pipeline_.Score(keys, values, next_keys, dropped_last_);
   if (call_.adjusts_scores) AdjustScores(step);
   if (masked_) ApplyMasks();
-  if (thinner_.active()) {
-    std::fill_n(scratch_.pipeline.step_max, row_blocks() * kRowBlock, kMinusInfinity);
-  }
-  int32_t thinned = 0;  // tiles; their rows' maxima are known
-  for (int32_t t = 0; t < tiles.count; ++t) {
-    if (thinner_.Thins(step, tiles.columns[t].begin, tiles.columns[t].end, first_query_)) {
-      ThinTile(step, tiles.columns[t]);
-      ++thinned;
-    }
-  }
+  ThinTiles(step, tiles);
   if (skips_) DropTiles(tiles);
-  stage.maxima = skips_ || thinned == tiles.count ? scratch_.pipeline.step_max : nullptr;
   if (call_.arguments.executed != nullptr) RecordExecuted(step, tiles);
   dropped_last_ = std::all_of(tiles.dropped, tiles.dropped + tiles.count, [](bool d) { return d; });
   if (!dropped_last_) pipeline_.Push();
@@ -241,6 +230,31 @@ void PrefillTile::ApplyMasks() {
   }
 }
 
+/// N:M. Where nothing but the rule decides and nobody asks what it kept, softmax applies it as it
+/// reads the scores.
+void PrefillTile::ThinTiles(const StepKeys& step, const Tiles& tiles) {
+  Stage& stage = pipeline_.now();
+  stage.maxima = nullptr;
+  stage.two_of_four = false;
+  if (!thinner_.active()) return;
+  bool thins[2];
+  int32_t thinned = 0;
+  for (int32_t t = 0; t < tiles.count; ++t) {
+    thins[t] = thinner_.Thins(step, tiles.columns[t].begin, tiles.columns[t].end, first_query_);
+    thinned += thins[t] ? 1 : 0;
+  }
+  if (thinned == tiles.count && !masked_ && !call_.counts_drops &&
+      thinner_.IsPlainTwoOfFour(step, first_query_)) {
+    stage.two_of_four = true;
+    return;
+  }
+  std::fill_n(scratch_.pipeline.step_max, row_blocks() * kRowBlock, kMinusInfinity);
+  for (int32_t t = 0; t < tiles.count; ++t) {
+    if (thins[t]) ThinTile(step, tiles.columns[t]);
+  }
+  if (thinned == tiles.count) stage.maxima = scratch_.pipeline.step_max;
+}
+
 /// Thins one tile and raises step_max to what stays.
 void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
   const bool has_dense = thinner_.HasDense(step, first_query_);
@@ -272,6 +286,7 @@ void PrefillTile::DropTiles(Tiles& tiles) {
   float running[kMaxTileRows];
   std::copy_n(scratch_.pipeline.running_max, padded_rows, running);
   std::fill_n(scratch_.pipeline.step_max, padded_rows, kMinusInfinity);
+  stage.maxima = scratch_.pipeline.step_max;
   int32_t stay_begin = kStepKeys, stay_end = 0;
   for (int32_t t = 0; t < tiles.count; ++t) {
     float* maxima = scratch_.tile_max[t];
