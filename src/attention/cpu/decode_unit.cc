@@ -234,10 +234,9 @@ void DecodeUnit::FinishScores(const StepKeys& step, int32_t s, int32_t row) {
   for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
     const ColumnRange columns = TileColumns(tile);
     if (!Any(mask & BitRange(columns.begin, columns.end))) continue;
+    call_.kernels.row_maxima(scores, stride_, 1, &columns, TileMax(s, tile) + row);
     if (thinner_.Thins(step, columns.begin, columns.end, Query(row))) {
-      ThinTile(step, s, row, columns, TileMax(s, tile) + row);
-    } else {
-      call_.kernels.row_maxima(scores, stride_, 1, &columns, TileMax(s, tile) + row);
+      ThinTile(step, s, row, columns);
     }
   }
 }
@@ -256,17 +255,12 @@ void DecodeUnit::AdjustScores(const StepKeys& step, int32_t s, int32_t row) {
   call_.kernels.adjust_row(Scores(row, s), 0, kStepKeys, call_.scale, a.softcap, bias);
 }
 
-void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile,
-                          float* maximum) {
+void DecodeUnit::ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile) {
   RowMask kept = Mask(s, row) & BitRange(tile.begin, tile.end);
   const int32_t visible = Count(kept);
   const RowMask dense = thinner_.Dense(step, Query(row));
-  thinner_.Thin(step, {.s = Scores(row, s),
-                       .rows = 1,
-                       .columns = tile,
-                       .masks = &kept,
-                       .always = &dense,
-                       .maxima = maximum});
+  thinner_.Thin(
+      step, {.s = Scores(row, s), .rows = 1, .columns = tile, .masks = &kept, .always = &dense});
   AddDrops(call_, b_, Head(row), {.pairs = visible - Count(kept)});
 }
 

@@ -100,8 +100,7 @@ class DecodeUnit {
                  float* maxima, int32_t values_key);
   StepKeys BlockStep(int32_t s) const;
   void FinishScores(const StepKeys& step, int32_t s, int32_t row);
-  void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile,
-                float* maximum);
+  void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);
   void AdjustScores(const StepKeys& step, int32_t s, int32_t row);
   ColumnRange WeighStep(int32_t s, const float* base_max, float* sums);
   ColumnRange WeighRow(int32_t s, int32_t row, const bool* dropped, float base, float* sum);

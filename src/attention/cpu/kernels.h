@@ -61,6 +61,7 @@ struct ScoreArguments {
   const ColumnRange* ranges;  ///< [row_blocks]
   float* s;                   ///< [rows][s_stride]
   int64_t s_stride;
+  float* maxima;  ///< [rows] out: as row_maxima gives them; null: not wanted
   /// Memory that will be read next, to be fetched into L2 meanwhile. Null: none.
   const void* ahead;
   int64_t ahead_bytes;
@@ -77,10 +78,19 @@ struct ThinArguments {
   /// [rows] in: what a row sees; out: what it keeps. Bits outside the columns stay as they are.
   RowMask* masks;
   const RowMask* always;  ///< [rows]; null: none
-  float* maxima;          ///< [rows] raised to the largest score that stays
 };
 
-/// Exponentials of a step, with the running maximum and sum.
+/// Running maxima, and what the exponentials of a step need of them.
+struct RaiseArguments {
+  const float* step_max;  ///< [rows] largest score of a row in the step; -inf: none
+  int32_t rows;           ///< up to the next multiple of kSumLanes may be read and written
+  float factor;           ///< as in SoftmaxArguments
+  float* running_max;     ///< [rows] raised to step_max
+  float* bases;           ///< [rows] out: running_max * factor; 0 for -inf
+  float* alpha;           ///< [rows] out: what older sums and outputs are multiplied by
+};
+
+/// Exponentials of a step, and their sums.
 struct SoftmaxArguments {
   float* s;  ///< [rows][s_stride], -inf where a pair is not kept
   int64_t s_stride;
@@ -91,11 +101,10 @@ struct SoftmaxArguments {
   /// Of every four aligned columns, only the two best weigh (ties to the lowest): 2:4 where rows
   /// see whole ranges and these are multiples of 64.
   bool two_of_four;
-  const float* step_max;  ///< [rows] largest score of the range; null: to be found
-  float factor;           ///< exp2(factor * s): log2(e), and the softmax scale where s lacks it
-  float* running_max;     ///< [rows]
-  float* sums;            ///< [rows][kSumLanes]
-  float* alpha;           ///< [rows] out: what older sums and outputs are multiplied by
+  float factor;        ///< exp2(factor * s - base): log2(e), and the softmax scale where s lacks it
+  const float* bases;  ///< [rows]
+  const float* alpha;  ///< [rows] what older sums are multiplied by
+  float* sums;         ///< [rows][kSumLanes]
 };
 
 /// o[row] = alpha[row] * o[row] + p[row] . v_step, or without the old o.
@@ -158,6 +167,7 @@ struct Kernels {
   /// maxima[row] = largest of s over the range of the row's block; -inf for an empty range.
   void (*row_maxima)(const float* s, int64_t s_stride, int32_t rows, const ColumnRange* ranges,
                      float* maxima);
+  void (*raise_maxima)(const RaiseArguments&);
   void (*softmax)(const SoftmaxArguments&);
   void (*values)(const ValueArguments&);
   /// `scores` and `values` with the softmax of another step between their products, where other

@@ -54,9 +54,6 @@ void Thinner::Thin(const StepKeys& step, ThinArguments tile) const {
     RowMask kept = BestByPosition(s, step, visible);
     if (tile.always != nullptr) kept = kept | (tile.always[row] & visible);
     call_.kernels.mask_row(s, columns.begin, columns.end, kept);
-    float maximum = 0.0f;
-    call_.kernels.row_maxima(s, 0, 1, &columns, &maximum);
-    tile.maxima[row] = std::max(tile.maxima[row], maximum);
     tile.masks[row] = (tile.masks[row] & ~in_tile) | kept;
   }
 }

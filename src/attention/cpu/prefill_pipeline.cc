@@ -23,6 +23,7 @@ PipelineScratch::PipelineScratch(const Call& call, Carver& carver) {
   }
   o = carver.Take<float>(rows * PackedSizes(call).padded_dim_v);
   for (float*& a : alpha) a = carver.Take<float>(rows);
+  for (float*& b : bases) b = carver.Take<float>(rows);
   running_max = carver.Take<float>(rows);
   step_max = carver.Take<float>(rows);
   sums = carver.Take<float>(rows * kSumLanes);
@@ -45,6 +46,7 @@ void PrefillPipeline::SetBuffers() {
   Stage& stage = now();
   stage.s = scratch_.s[turn_ % 2];
   stage.p = scratch_.p[turn_ % 2];
+  stage.bases = scratch_.bases[turn_ % 2];
   stage.alpha = scratch_.alpha[turn_ % 3];
 }
 
@@ -57,11 +59,10 @@ SoftmaxArguments PrefillPipeline::Softmax(const Stage& stage, int32_t first_bloc
           .row_blocks = end_block,
           .ranges = stage.ranges,
           .two_of_four = stage.two_of_four,
-          .step_max = stage.maxima,
           .factor = call_.factor,
-          .running_max = scratch_.running_max,
-          .sums = scratch_.sums,
-          .alpha = stage.alpha};
+          .bases = stage.bases,
+          .alpha = stage.alpha,
+          .sums = scratch_.sums};
 }
 
 ValueArguments PrefillPipeline::Values(const Stage& stage) {
@@ -79,7 +80,7 @@ ValueArguments PrefillPipeline::Values(const Stage& stage) {
   return values;
 }
 
-void PrefillPipeline::Score(const void* keys, const void* values, const void* next_keys,
+void PrefillPipeline::Score(const void* keys, const void* values, const void* next_keys, bool final,
                             bool may_drop) {
   Stage& stage = now();
   stage.values = values;
@@ -92,6 +93,7 @@ void PrefillPipeline::Score(const void* keys, const void* values, const void* ne
       .ranges = stage.ranges,
       .s = stage.s,
       .s_stride = kStepKeys,
+      .maxima = final ? scratch_.step_max : nullptr,
       .ahead = may_drop ? next_keys : values,
       .ahead_bytes = may_drop ? sizes_.key_step_bytes : sizes_.value_step_bytes};
   if (scored_ == nullptr) {
@@ -122,16 +124,17 @@ void PrefillPipeline::FinishEarlier(int32_t first_block) {
 
 void PrefillPipeline::Push() {
   Stage& stage = now();
+  call_.kernels.raise_maxima({.step_max = scratch_.step_max,
+                              .rows = row_blocks_ * kRowBlock,
+                              .factor = call_.factor,
+                              .running_max = scratch_.running_max,
+                              .bases = stage.bases,
+                              .alpha = stage.alpha});
   if (side_by_side()) {
     scored_ = &stage;
     ++turn_;
     SetBuffers();
     return;
-  }
-  if (stage.maxima == nullptr) {
-    call_.kernels.row_maxima(stage.s, kStepKeys, row_blocks_ * kRowBlock, stage.ranges,
-                             scratch_.step_max);
-    stage.maxima = scratch_.step_max;
   }
   call_.kernels.softmax(Softmax(stage, 0, row_blocks_));
   call_.kernels.values(Values(stage));

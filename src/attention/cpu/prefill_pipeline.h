@@ -20,12 +20,13 @@ struct PackedSizes {
 /// A worker's memory for the steps under way.
 struct PipelineScratch {
   PipelineScratch(const Call& call, Carver& carver);
-  char* q;      // [kMaxTileRows][head_dim] elements
-  float* s[2];  // [kMaxTileRows][kStepKeys]
-  void* p[2];   // [kMaxTileRows][kStepKeys] elements; s itself where they are floats
-  float* o;     // [kMaxTileRows][padded_dim_v]
-  float* alpha[3];
-  float* running_max;  // [kMaxTileRows], as is the next one
+  char* q;          // [kMaxTileRows][head_dim] elements
+  float* s[2];      // [kMaxTileRows][kStepKeys]
+  void* p[2];       // [kMaxTileRows][kStepKeys] elements; s itself where they are floats
+  float* o;         // [kMaxTileRows][padded_dim_v]
+  float* alpha[3];  // [kMaxTileRows], as are the next ones
+  float* bases[2];
+  float* running_max;
   float* step_max;
   float* sums;  // [kMaxTileRows][kSumLanes]
 };
@@ -35,8 +36,8 @@ struct Stage {
   float* s;
   void* p;
   float* alpha;
-  const float* maxima;  ///< of each row's scores; null: not known
-  bool two_of_four;     ///< as in SoftmaxArguments
+  float* bases;
+  bool two_of_four;  ///< as in SoftmaxArguments
   const void* values;
   ColumnRange ranges[kMaxRowBlocks];
   ColumnRange seen[kMaxRowBlocks];
@@ -55,11 +56,13 @@ class PrefillPipeline {
 
   /// The step at hand: set its ranges before Score, change its scores after it.
   Stage& now() { return stages_[turn_ % 3]; }
-  /// Scores of the step at hand. When it returns, running_max holds all steps before. `may_drop`:
-  /// the next step's keys are likelier to be read next than the values.
-  void Score(const void* keys, const void* values, const void* next_keys, bool may_drop);
-  /// The scores of the step at hand are final: softmax and values follow. A step that is not
-  /// pushed leaves no trace.
+  const Stage& now() const { return stages_[turn_ % 3]; }
+  /// Scores of the step at hand, and where these are final already, step_max. `may_drop`: the next
+  /// step's keys are likelier to be read next than the values.
+  void Score(const void* keys, const void* values, const void* next_keys, bool final,
+             bool may_drop);
+  /// Scores and step_max of the step at hand are final: running_max is raised; softmax and values
+  /// follow. A step that is not pushed leaves no trace.
   void Push();
   /// Ends what is under way.
   void Drain();

@@ -154,9 +154,12 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
     tiles.columns[tiles.count++] = columns;
   }
   if (!MaskStep(step, tiles.columns[0].begin, tiles.columns[tiles.count - 1].end)) return;
-  pipeline_.Score(keys, values, next_keys, dropped_last_);
+  const bool final = !masked_ && !call_.adjusts_scores;
+  pipeline_.Score(keys, values, next_keys, final, dropped_last_);
   if (call_.adjusts_scores) AdjustScores(step);
   if (masked_) ApplyMasks();
+  // N:M keeps each row's largest score, so that it may follow.
+  if (!final) FindMaxima(pipeline_.now().ranges, scratch_.pipeline.step_max);
   ThinTiles(step, tiles);
   if (skips_) DropTiles(tiles);
   if (call_.arguments.executed != nullptr) RecordExecuted(step, tiles);
@@ -230,11 +233,14 @@ void PrefillTile::ApplyMasks() {
   }
 }
 
+void PrefillTile::FindMaxima(const ColumnRange* ranges, float* maxima) const {
+  call_.kernels.row_maxima(pipeline_.now().s, kStepKeys, row_blocks() * kRowBlock, ranges, maxima);
+}
+
 /// N:M. Where nothing but the rule decides and nobody asks what it kept, softmax applies it as it
 /// reads the scores.
 void PrefillTile::ThinTiles(const StepKeys& step, const Tiles& tiles) {
   Stage& stage = pipeline_.now();
-  stage.maxima = nullptr;
   stage.two_of_four = false;
   if (!thinner_.active()) return;
   bool thins[2];
@@ -248,14 +254,11 @@ void PrefillTile::ThinTiles(const StepKeys& step, const Tiles& tiles) {
     stage.two_of_four = true;
     return;
   }
-  std::fill_n(scratch_.pipeline.step_max, row_blocks() * kRowBlock, kMinusInfinity);
   for (int32_t t = 0; t < tiles.count; ++t) {
     if (thins[t]) ThinTile(step, tiles.columns[t]);
   }
-  if (thinned == tiles.count) stage.maxima = scratch_.pipeline.step_max;
 }
 
-/// Thins one tile and raises step_max to what stays.
 void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
   const bool has_dense = thinner_.HasDense(step, first_query_);
   for (int32_t r = 0; has_dense && r < rows_; ++r) {
@@ -272,8 +275,7 @@ void PrefillTile::ThinTile(const StepKeys& step, const ColumnRange& tile) {
                        .rows = rows_,
                        .columns = tile,
                        .masks = scratch_.masks,
-                       .always = has_dense ? scratch_.dense : nullptr,
-                       .maxima = scratch_.pipeline.step_max});
+                       .always = has_dense ? scratch_.dense : nullptr});
   if (call_.counts_drops) drops_.pairs -= pairs();
 }
 
@@ -285,13 +287,18 @@ void PrefillTile::DropTiles(Tiles& tiles) {
   ColumnRange clipped[kMaxRowBlocks];
   float running[kMaxTileRows];
   std::copy_n(scratch_.pipeline.running_max, padded_rows, running);
-  std::fill_n(scratch_.pipeline.step_max, padded_rows, kMinusInfinity);
-  stage.maxima = scratch_.pipeline.step_max;
+  float* step_max = scratch_.pipeline.step_max;
+  if (tiles.count > 1) std::fill_n(step_max, padded_rows, kMinusInfinity);
   int32_t stay_begin = kStepKeys, stay_end = 0;
   for (int32_t t = 0; t < tiles.count; ++t) {
-    float* maxima = scratch_.tile_max[t];
-    for (int32_t i = 0; i < row_blocks(); ++i) clipped[i] = Clip(stage.ranges[i], tiles.columns[t]);
-    call_.kernels.row_maxima(stage.s, kStepKeys, padded_rows, clipped, maxima);
+    const float* maxima = step_max;  // the step's, where it is one tile
+    if (tiles.count > 1) {
+      for (int32_t i = 0; i < row_blocks(); ++i) {
+        clipped[i] = Clip(stage.ranges[i], tiles.columns[t]);
+      }
+      FindMaxima(clipped, scratch_.tile_max[t]);
+      maxima = scratch_.tile_max[t];
+    }
     tiles.dropped[t] = Skips(maxima, running);
     if (tiles.dropped[t]) {
       ++drops_.tiles;
@@ -307,7 +314,7 @@ void PrefillTile::DropTiles(Tiles& tiles) {
     stay_begin = std::min(stay_begin, tiles.columns[t].begin);
     stay_end = std::max(stay_end, tiles.columns[t].end);
     for (int32_t r = 0; r < padded_rows; ++r) {
-      scratch_.pipeline.step_max[r] = std::max(scratch_.pipeline.step_max[r], maxima[r]);
+      step_max[r] = std::max(step_max[r], maxima[r]);
       running[r] = std::max(running[r], maxima[r]);
     }
   }

@@ -56,6 +56,7 @@ class PrefillTile {
   bool MaskStep(const StepKeys& step, int32_t begin, int32_t end);
   void AdjustScores(const StepKeys& step);
   void ApplyMasks();
+  void FindMaxima(const ColumnRange* ranges, float* maxima) const;
   void ThinTiles(const StepKeys& step, const Tiles& tiles);
   void ThinTile(const StepKeys& step, const ColumnRange& tile);
   void DropTiles(Tiles& tiles);
