@@ -80,8 +80,8 @@ ValueArguments PrefillPipeline::Values(const Stage& stage) {
   return values;
 }
 
-void PrefillPipeline::Score(const void* keys, const void* values, const void* next_keys, bool final,
-                            bool may_drop) {
+void PrefillPipeline::Score(const void* keys, const void* values, const void* next_keys,
+                            bool wants_maxima, bool may_drop) {
   Stage& stage = now();
   stage.values = values;
   next_keys_ = next_keys;
@@ -93,7 +93,7 @@ void PrefillPipeline::Score(const void* keys, const void* values, const void* ne
       .ranges = stage.ranges,
       .s = stage.s,
       .s_stride = kStepKeys,
-      .maxima = final ? scratch_.step_max : nullptr,
+      .maxima = wants_maxima ? scratch_.step_max : nullptr,
       .ahead = may_drop ? next_keys : values,
       .ahead_bytes = may_drop ? sizes_.key_step_bytes : sizes_.value_step_bytes};
   if (scored_ == nullptr) {

@@ -57,9 +57,9 @@ class PrefillPipeline {
   /// The step at hand: set its ranges before Score, change its scores after it.
   Stage& now() { return stages_[turn_ % 3]; }
   const Stage& now() const { return stages_[turn_ % 3]; }
-  /// Scores of the step at hand, and where these are final already, step_max. `may_drop`: the next
-  /// step's keys are likelier to be read next than the values.
-  void Score(const void* keys, const void* values, const void* next_keys, bool final,
+  /// Scores of the step at hand and, where asked for, their step_max. `may_drop`: the next step's
+  /// keys are likelier to be read next than the values.
+  void Score(const void* keys, const void* values, const void* next_keys, bool wants_maxima,
              bool may_drop);
   /// Scores and step_max of the step at hand are final: running_max is raised; softmax and values
   /// follow. A step that is not pushed leaves no trace.

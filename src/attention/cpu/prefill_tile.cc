@@ -154,12 +154,14 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
     tiles.columns[tiles.count++] = columns;
   }
   if (!MaskStep(step, tiles.columns[0].begin, tiles.columns[tiles.count - 1].end)) return;
+  // DropTiles finds the maxima of two tiles one by one.
+  const bool wants_maxima = !skips_ || tiles.count == 1;
   const bool final = !masked_ && !call_.adjusts_scores;
-  pipeline_.Score(keys, values, next_keys, final, dropped_last_);
+  pipeline_.Score(keys, values, next_keys, wants_maxima && final, dropped_last_);
   if (call_.adjusts_scores) AdjustScores(step);
   if (masked_) ApplyMasks();
   // N:M keeps each row's largest score, so that it may follow.
-  if (!final) FindMaxima(pipeline_.now().ranges, scratch_.pipeline.step_max);
+  if (wants_maxima && !final) FindMaxima(pipeline_.now().ranges, scratch_.pipeline.step_max);
   ThinTiles(step, tiles);
   if (skips_) DropTiles(tiles);
   if (call_.arguments.executed != nullptr) RecordExecuted(step, tiles);
