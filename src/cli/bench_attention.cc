@@ -74,8 +74,9 @@ void DeclareBenchAttention(CLI::App& command, BenchAttentionOptions& options) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->group("Against dense");
   command
-      .add_option("--density", options.densities,
-                  "Random block lists of this density; several: --density .5 .25 .1")
+      .add_option(
+          "--density", options.densities,
+          "Random block lists that visit this share of the pairs; several: --density .5 .25 .1")
       ->type_name("X...")
       ->check(CLI::Range(0.0, 1.0))
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)

@@ -60,6 +60,7 @@ RandomLists::RandomLists(double density, const AttentionArguments& arguments)
   index.Reset(shape);
   counts.visited_pairs = 0;
   std::mt19937_64 random(1);
+  double wanted_pairs = 0.0;  // of the rows so far
   const int32_t first_position = arguments.key_tokens - arguments.query_tokens;
   for (int32_t head = 0; head < shape.q_heads; ++head) {
     for (int32_t block = 0; block < shape.query_blocks(); ++block) {
@@ -67,18 +68,23 @@ RandomLists::RandomLists(double density, const AttentionArguments& arguments)
       const int32_t end = std::min(first + kBlock, arguments.key_tokens);
       const int32_t diagonal = (end - 1) / kBlock;
       const int64_t row = shape.Row(0, head, block);
+      int64_t allowed = 0;
       const auto visit = [&](int32_t key_block) {
         index.SetBlock(row, key_block);
         for (int32_t query = first; query < end; ++query) {
           counts.visited_pairs += std::clamp(query + 1 - key_block * kBlock, 0, kBlock);
         }
       };
+      for (int32_t query = first; query < end; ++query) allowed += query + 1;
+      wanted_pairs += density * static_cast<double>(allowed);
+      visit(diagonal);
       // A shuffle's first places; modulo keeps it the same with every standard library.
       std::vector<int32_t> earlier(static_cast<size_t>(diagonal));
       std::iota(earlier.begin(), earlier.end(), 0);
-      const auto wanted = static_cast<int32_t>(std::lround(density * (diagonal + 1)));
-      visit(diagonal);
-      for (int32_t i = 0; i + 1 < std::min(wanted, diagonal + 1); ++i) {
+      const double block_pairs = static_cast<double>(end - first) * kBlock;
+      for (int32_t i = 0; i < diagonal; ++i) {
+        const double missing = wanted_pairs - static_cast<double>(counts.visited_pairs);
+        if (missing < block_pairs / 2) break;
         const auto other = i + static_cast<int32_t>(random() % static_cast<uint64_t>(diagonal - i));
         std::swap(earlier[i], earlier[other]);
         visit(earlier[i]);

@@ -29,8 +29,8 @@ struct Contender {
 Contender PolicyContender(const NamedPolicy& policy, const AttentionArguments& arguments,
                           const ExecutionContext& context);
 
-/// Random block lists: of the blocks each block of queries may see, the share `density`, its own
-/// diagonal block always. The same lists for a shape everywhere.
+/// Random block lists that visit the share `density` of the pairs, as nearly as whole blocks can,
+/// spread over the rows; the diagonal block always. The same lists for a shape everywhere.
 struct RandomLists {
   RandomLists(double density, const AttentionArguments& arguments);
   std::string label;
