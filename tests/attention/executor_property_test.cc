@@ -195,8 +195,13 @@ TEST(ExecutorProperty, FetchesChangeNothing) {
           for (float& value : wide) value = static_cast<float>(rng.Next() % 1024) / 512.0f - 1.0f;
           std::vector<char> kv(elements * SizeOf(dtype)),
               q(rows * cpu::kMaxHeadDim * sizeof(float));
-          kernels.store_row(wide.data(), 1.0f, dtype, kv.data(), static_cast<int32_t>(elements),
-                            false);
+          const float one = 1.0f;
+          kernels.store_rows(wide.data(), 0,
+                             {.dtype = dtype,
+                              .rows = kv.data(),
+                              .count = 1,
+                              .dim = static_cast<int32_t>(elements),
+                              .scales = &one});
           for (int32_t r = 0; r < rows; ++r) {
             kernels.load_queries(dtype, kv.data(),
                                  q.data() + r * cpu::kMaxHeadDim * kernels.element_bytes, dim);
@@ -243,8 +248,16 @@ TEST(ExecutorProperty, StreamedRowsAreStoredAlike) {
           const AlignedBuffer plain(kBytes), streamed(kBytes);
           std::fill_n(plain.as<char>(), kBytes, char{0});
           std::fill_n(streamed.as<char>(), kBytes, char{0});
-          kernels.store_row(o.data(), 0.7f, dtype, plain.as<char>() + offset, count, false);
-          kernels.store_row(o.data(), 0.7f, dtype, streamed.as<char>() + offset, count, true);
+          const float scale = 0.7f;
+          cpu::OutputRows output{.dtype = dtype,
+                                 .rows = plain.as<char>() + offset,
+                                 .count = 1,
+                                 .dim = count,
+                                 .scales = &scale};
+          kernels.store_rows(o.data(), 0, output);
+          output.rows = streamed.as<char>() + offset;
+          output.stream = true;
+          kernels.store_rows(o.data(), 0, output);
           kernels.order_streamed_rows();
           EXPECT_TRUE(std::equal(plain.as<char>(), plain.as<char>() + kBytes, streamed.as<char>()))
               << static_cast<int>(isa) << ' ' << Name(dtype) << ' ' << count << ' ' << offset;

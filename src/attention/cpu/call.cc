@@ -52,13 +52,12 @@ bool SkipThreshold(const Call& call, int32_t b, float* threshold) {
   return true;
 }
 
-void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
-               const float* o, float base, float sum, bool stream) {
+float FinishSum(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
+                float base, float sum) {
   const AttentionArguments& a = call.arguments;
-  const bool empty = sum == 0.0f;
   float scale = 0.0f;
   float lse = -std::numeric_limits<float>::infinity();
-  if (!empty) {
+  if (sum != 0.0f) {
     double total = double{sum};
     double top = double{base};
     double shrink = 1.0;
@@ -73,15 +72,22 @@ void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, in
       lse = static_cast<float>((top + std::log2(total)) * std::numbers::ln2_v<double>);
     }
   }
-  char* target = static_cast<char*>(a.o.data) + sequence.QueryOffset(a.o.stride, query, head) *
-                                                    static_cast<int64_t>(SizeOf(a.dtype));
-  // An empty row's sums are zero already, unless a value was infinite.
-  if (empty) {
-    std::fill_n(target, static_cast<size_t>(a.dim_v()) * SizeOf(a.dtype), char{0});
-  } else {
-    call.kernels.store_row(o, scale, a.dtype, target, a.dim_v(), stream);
-  }
   if (a.lse != nullptr) a.lse[sequence.QueryOffset(a.lse_stride, query, head)] = lse;
+  return scale;
+}
+
+OutputRows OutputRowsOf(const Call& call, const SequenceView& sequence, int32_t query,
+                        int32_t count, int32_t head, const float* scales) {
+  const AttentionArguments& a = call.arguments;
+  const auto element = static_cast<int64_t>(SizeOf(a.dtype));
+  return {.dtype = a.dtype,
+          .rows = static_cast<char*>(a.o.data) +
+                  sequence.QueryOffset(a.o.stride, query, head) * element,
+          .stride = a.o.stride.row * element,
+          .count = count,
+          .dim = a.dim_v(),
+          .scales = scales,
+          .stream = call.streams_output};
 }
 
 }  // namespace tamis::cpu

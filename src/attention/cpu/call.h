@@ -47,10 +47,14 @@ void AddDrops(const Call& call, int32_t b, int32_t head, const Drops& drops);
 /// True where skip-softmax is on for sequence b; `threshold` is ln(lambda) in units of score.
 bool SkipThreshold(const Call& call, int32_t b, float* threshold);
 
-/// Writes one row of O and LSE from the sum of v weighted by exp2(factor * s - base), and the sum
-/// of those weights. A sum of zero (an empty row) gives zeros and -inf. `stream`: as in store_row.
-void FinishRow(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
-               const float* o, float base, float sum, bool stream);
+/// What the sum of v weighted by exp2(factor * s - base) is multiplied by to become a row of O,
+/// from the sum of those weights; writes the row's LSE. A sum of zero (an empty row): 0 and -inf.
+float FinishSum(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
+                float base, float sum);
+
+/// Where `count` rows of O from `query` on lie.
+OutputRows OutputRowsOf(const Call& call, const SequenceView& sequence, int32_t query,
+                        int32_t count, int32_t head, const float* scales);
 
 /// Keys from `key` on that lie one row stride apart.
 inline int32_t RunLength(const AttentionArguments& arguments, int32_t key) {

@@ -229,7 +229,9 @@ void DecodeUnit::FinishScores(const StepKeys& step, int32_t s, int32_t row) {
   float* scores = Scores(row, s);
   if (call_.adjusts_scores) AdjustScores(step, s, row);
   if (!(mask == BitRange(0, kStepKeys))) {
-    call_.kernels.mask_row(scores, 0, kStepKeys, mask);
+    const ColumnRange all{0, kStepKeys};
+    call_.kernels.mask_rows(
+        {.s = scores, .s_stride = stride_, .rows = 1, .ranges = &all, .masks = &mask});
   }
   for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
     const ColumnRange columns = TileColumns(tile);

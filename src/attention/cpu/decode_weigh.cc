@@ -190,7 +190,9 @@ void DecodeUnit::Merge() {
       const float* other = storage_.outputs + row * kMaxHeadDim;
       for (int32_t d = 0; d < dim; ++d) output[d] += level * other[d];
     }
-    FinishRow(call_, sequence_, Query(r), Head(r), output, base, sum, false);
+    const float scale = FinishSum(call_, sequence_, Query(r), Head(r), base, sum);
+    call_.kernels.store_rows(output, kMaxHeadDim,
+                             OutputRowsOf(call_, sequence_, Query(r), 1, Head(r), &scale));
   }
 }
 

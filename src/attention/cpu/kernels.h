@@ -24,15 +24,14 @@ inline constexpr int kMaxRowBlocks = kMaxTileRows / kRowBlock;
 /// Partial sums per row: the lanes of the widest vector.
 inline constexpr int kSumLanes = 16;
 inline constexpr int kMaxHeadDim = 256;
-/// The widest panel of packed columns, in elements; value columns are padded to a panel.
-inline constexpr int kMaxPanel = 32;
 
 /// Bit j: key j of the step is visible to (or kept for) a row.
 struct RowMask {
   uint64_t bits[2];
 };
 
-/// Columns [begin, end) of a step that a block of rows needs; multiples of kMaxPanel.
+/// Columns [begin, end) of a step that a block of rows needs; multiples of kSumLanes, the widest
+/// vector.
 struct ColumnRange {
   int32_t begin;
   int32_t end;
@@ -49,22 +48,54 @@ struct PackArguments {
   void* step;
 };
 
+/// Rows of queries where the caller keeps them.
+struct QueryRows {
+  DType dtype;
+  const void* rows;
+  int64_t stride;  ///< bytes
+  int32_t count;
+};
+
+/// Rows of outputs where the caller wants them.
+struct OutputRows {
+  DType dtype;
+  void* rows;
+  int64_t stride;  ///< bytes
+  int32_t count;
+  int32_t dim;
+  const float*
+      scales;   ///< [count] what sums of values are multiplied by; 0: zeros, whatever they are
+  bool stream;  ///< past the caches, where address and size of a row allow
+};
+
 // In the arguments below, rows from row_blocks * kRowBlock to kMaxTileRows are there in q, s, p and
 // o, and may be read and written: tiles of AMX are taller than a block.
 
 /// s[row][column] = q[row] . k[column], for the columns that each block of rows needs.
 struct ScoreArguments {
-  const void* q;  ///< [row_blocks * kRowBlock][head_dim] elements of the table
+  void* q;  ///< [row_blocks * kRowBlock][head_dim] elements of the table
+  /// Not null: the first rows of q come from there, converted, block by block between the products.
+  const QueryRows* load;
   const void* k_step;
   int32_t head_dim;
   int32_t row_blocks;
   const ColumnRange* ranges;  ///< [row_blocks]
   float* s;                   ///< [rows][s_stride]
   int64_t s_stride;
-  float* maxima;  ///< [rows] out: as row_maxima gives them; null: not wanted
+  float* maxima;  ///< [rows] out, of ranges of whole panels: as row_maxima gives them; null: none
   /// Memory that will be read next, to be fetched into L2 meanwhile. Null: none.
   const void* ahead;
   int64_t ahead_bytes;
+};
+
+/// s = -inf where the mask's bit is clear, over the ranges; and the largest of what is left.
+struct MaskArguments {
+  float* s;  ///< [rows][s_stride]
+  int64_t s_stride;
+  int32_t rows;
+  const ColumnRange* ranges;  ///< [row blocks]
+  const RowMask* masks;       ///< [rows]
+  float* maxima = nullptr;    ///< [rows] out: as row_maxima gives them; null: not wanted
 };
 
 /// N:M on columns [columns.begin, columns.end) of some rows: keeps the n best of every m aligned
@@ -119,7 +150,9 @@ struct ValueArguments {
   const ColumnRange* seen;
   const float* alpha;  ///< null: o holds nothing yet, and rows that see no key become zero
   float* o;            ///< [rows][padded_dim]
-  const void* ahead;   ///< as in ScoreArguments
+  /// Not null: no values follow these, and rows of o go there as they are ready.
+  const OutputRows* output;
+  const void* ahead;  ///< as in ScoreArguments
   int64_t ahead_bytes;
 };
 
@@ -161,8 +194,7 @@ struct Kernels {
   /// s = softcap(scale * s) + bias over columns [begin, end); softcap 0 and bias null: none.
   void (*adjust_row)(float* s, int32_t begin, int32_t end, float scale, float softcap,
                      const float* bias);
-  /// s = -inf where the mask's bit is clear.
-  void (*mask_row)(float* s, int32_t begin, int32_t end, const RowMask& mask);
+  void (*mask_rows)(const MaskArguments&);
   void (*thin_rows)(const ThinArguments&);
   /// maxima[row] = largest of s over the range of the row's block; -inf for an empty range.
   void (*row_maxima)(const float* s, int64_t s_stride, int32_t rows, const ColumnRange* ranges,
@@ -170,13 +202,14 @@ struct Kernels {
   void (*raise_maxima)(const RaiseArguments&);
   void (*softmax)(const SoftmaxArguments&);
   void (*values)(const ValueArguments&);
+  /// totals[row] = what softmax has left in sums[row], added up.
+  void (*row_totals)(const float* sums, int32_t rows, float* totals);
   /// `scores` and `values` with the softmax of another step between their products, where other
   /// units of the processor compute it meanwhile; null where it has none.
   void (*scores_beside_softmax)(const ScoreArguments&, const SoftmaxArguments&);
   void (*values_beside_softmax)(const ValueArguments&, const SoftmaxArguments&);
-  /// target = scale * o, converted; past the caches where `stream` and target and count allow.
-  void (*store_row)(const float* o, float scale, DType dtype, void* target, int32_t count,
-                    bool stream);
+  /// Stores rows of o, o_stride apart, scaled and converted.
+  void (*store_rows)(const float* o, int64_t o_stride, const OutputRows& output);
   /// Orders streamed rows before what this thread stores next.
   void (*order_streamed_rows)();
 

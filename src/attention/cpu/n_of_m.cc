@@ -53,7 +53,8 @@ void Thinner::Thin(const StepKeys& step, ThinArguments tile) const {
     float* s = tile.s + row * tile.s_stride;
     RowMask kept = BestByPosition(s, step, visible);
     if (tile.always != nullptr) kept = kept | (tile.always[row] & visible);
-    call_.kernels.mask_row(s, columns.begin, columns.end, kept);
+    call_.kernels.mask_rows(
+        {.s = s, .s_stride = tile.s_stride, .rows = 1, .ranges = &columns, .masks = &kept});
     tile.masks[row] = (tile.masks[row] & ~in_tile) | kept;
   }
 }

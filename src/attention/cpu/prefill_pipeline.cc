@@ -30,8 +30,9 @@ PipelineScratch::PipelineScratch(const Call& call, Carver& carver) {
 }
 
 PrefillPipeline::PrefillPipeline(const Call& call, const PackedSizes& sizes,
-                                 PipelineScratch& scratch, int32_t row_blocks)
-    : call_(call), sizes_(sizes), scratch_(scratch), row_blocks_(row_blocks) {
+                                 PipelineScratch& scratch, int32_t row_blocks,
+                                 const QueryRows& queries)
+    : call_(call), sizes_(sizes), scratch_(scratch), row_blocks_(row_blocks), queries_(queries) {
   SetBuffers();
   if (call.kernels.begin_products != nullptr) call.kernels.begin_products();
 }
@@ -65,7 +66,7 @@ SoftmaxArguments PrefillPipeline::Softmax(const Stage& stage, int32_t first_bloc
           .sums = scratch_.sums};
 }
 
-ValueArguments PrefillPipeline::Values(const Stage& stage) {
+ValueArguments PrefillPipeline::Values(const Stage& stage, const OutputRows* output) {
   const ValueArguments values{.p = stage.p,
                               .v_step = stage.values,
                               .padded_dim = sizes_.padded_dim_v,
@@ -74,6 +75,7 @@ ValueArguments PrefillPipeline::Values(const Stage& stage) {
                               .seen = stage.seen,
                               .alpha = has_values_ ? stage.alpha : nullptr,
                               .o = scratch_.o,
+                              .output = output,
                               .ahead = next_keys_,
                               .ahead_bytes = sizes_.key_step_bytes};
   has_values_ = true;
@@ -84,9 +86,12 @@ void PrefillPipeline::Score(const void* keys, const void* values, const void* ne
                             bool wants_maxima, bool may_drop) {
   Stage& stage = now();
   stage.values = values;
+  // What is left of the step before, whose values fetch the keys that follow it.
+  if (!side_by_side()) FinishEarlier(0);
   next_keys_ = next_keys;
   const ScoreArguments scores{
       .q = scratch_.q,
+      .load = queries_loaded_ ? nullptr : &queries_,
       .k_step = keys,
       .head_dim = call_.arguments.head_dim,
       .row_blocks = row_blocks_,
@@ -96,9 +101,10 @@ void PrefillPipeline::Score(const void* keys, const void* values, const void* ne
       .maxima = wants_maxima ? scratch_.step_max : nullptr,
       .ahead = may_drop ? next_keys : values,
       .ahead_bytes = may_drop ? sizes_.key_step_bytes : sizes_.value_step_bytes};
+  queries_loaded_ = true;
   if (scored_ == nullptr) {
     call_.kernels.scores(scores);
-    FinishEarlier(0);
+    if (side_by_side()) FinishEarlier(0);
   } else {
     const int32_t half = row_blocks_ / 2;
     call_.kernels.scores_beside_softmax(scores, Softmax(*scored_, 0, half));
@@ -111,12 +117,12 @@ void PrefillPipeline::FinishEarlier(int32_t first_block) {
   if (scored_ != nullptr) {
     const SoftmaxArguments softmax = Softmax(*scored_, first_block, row_blocks_);
     if (weighed_ != nullptr) {
-      call_.kernels.values_beside_softmax(Values(*weighed_), softmax);
+      call_.kernels.values_beside_softmax(Values(*weighed_, nullptr), softmax);
     } else {
       call_.kernels.softmax(softmax);
     }
   } else if (weighed_ != nullptr) {
-    call_.kernels.values(Values(*weighed_));
+    call_.kernels.values(Values(*weighed_, nullptr));
   }
   weighed_ = scored_;
   scored_ = nullptr;
@@ -132,17 +138,30 @@ void PrefillPipeline::Push() {
                               .alpha = stage.alpha});
   if (side_by_side()) {
     scored_ = &stage;
-    ++turn_;
-    SetBuffers();
-    return;
+  } else {
+    call_.kernels.softmax(Softmax(stage, 0, row_blocks_));
+    weighed_ = &stage;
   }
-  call_.kernels.softmax(Softmax(stage, 0, row_blocks_));
-  call_.kernels.values(Values(stage));
+  ++turn_;
+  SetBuffers();
+}
+
+void PrefillPipeline::DrainSoftmax() {
+  next_keys_ = nullptr;
+  if (scored_ != nullptr) FinishEarlier(0);
 }
 
 void PrefillPipeline::Drain() {
-  next_keys_ = nullptr;
-  while (scored_ != nullptr || weighed_ != nullptr) FinishEarlier(0);
+  DrainSoftmax();
+  if (weighed_ != nullptr) FinishEarlier(0);
+}
+
+void PrefillPipeline::Finish(const OutputRows& output) {
+  if (weighed_ != nullptr) {
+    call_.kernels.values(Values(*weighed_, &output));
+  } else {
+    call_.kernels.store_rows(scratch_.o, sizes_.padded_dim_v, output);
+  }
 }
 
 }  // namespace tamis::cpu

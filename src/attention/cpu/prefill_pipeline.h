@@ -44,12 +44,12 @@ struct Stage {
 };
 
 /// Where tiles and vectors work side by side, the softmax of a step runs between the products of
-/// the next step's scores and of the last step's values; else a step runs to its end at once. The
-/// results are the same bits.
+/// the next step's scores and of the last step's values; else one follows the other, and values
+/// wait for the next step only to know whether they are the last. The results are the same bits.
 class PrefillPipeline {
  public:
   PrefillPipeline(const Call& call, const PackedSizes& sizes, PipelineScratch& scratch,
-                  int32_t row_blocks);
+                  int32_t row_blocks, const QueryRows& queries);
   ~PrefillPipeline();
   PrefillPipeline(const PrefillPipeline&) = delete;
   PrefillPipeline& operator=(const PrefillPipeline&) = delete;
@@ -57,8 +57,8 @@ class PrefillPipeline {
   /// The step at hand: set its ranges before Score, change its scores after it.
   Stage& now() { return stages_[turn_ % 3]; }
   const Stage& now() const { return stages_[turn_ % 3]; }
-  /// Scores of the step at hand and, where asked for, their step_max. `may_drop`: the next step's
-  /// keys are likelier to be read next than the values.
+  /// Scores of the step at hand and, where asked for, their step_max. The first time, queries are
+  /// loaded. `may_drop`: the next step's keys are likelier to be read next than the values.
   void Score(const void* keys, const void* values, const void* next_keys, bool wants_maxima,
              bool may_drop);
   /// Scores and step_max of the step at hand are final: running_max is raised; softmax and values
@@ -66,20 +66,24 @@ class PrefillPipeline {
   void Push();
   /// Ends what is under way.
   void Drain();
-  /// Whether the outputs hold anything yet.
-  bool has_values() const { return has_values_; }
+  /// Ends all softmax, so that sums are final.
+  void DrainSoftmax();
+  /// After DrainSoftmax: ends the values and stores outputs.
+  void Finish(const OutputRows& output);
 
  private:
   bool side_by_side() const { return call_.kernels.scores_beside_softmax != nullptr; }
   void SetBuffers();
   void FinishEarlier(int32_t first_block);
   SoftmaxArguments Softmax(const Stage& stage, int32_t first_block, int32_t end_block) const;
-  ValueArguments Values(const Stage& stage);
+  ValueArguments Values(const Stage& stage, const OutputRows* output);
 
   const Call& call_;
   const PackedSizes& sizes_;
   PipelineScratch& scratch_;
   int32_t row_blocks_;
+  QueryRows queries_;
+  bool queries_loaded_ = false;
   Stage stages_[3];
   int32_t turn_ = 0;          // steps pushed
   Stage* scored_ = nullptr;   // softmax is due

@@ -45,7 +45,7 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
       first_query_(first_query),
       rows_(std::min(call.tiles.rows, sequence_.queries() - first_query)),
       skips_(SkipThreshold(call, b, &threshold_)),
-      pipeline_(call, sizes, scratch.pipeline, row_blocks()) {}
+      pipeline_(call, sizes, scratch.pipeline, row_blocks(), Queries()) {}
 
 void PrefillTile::Run() {
   Start();
@@ -58,9 +58,8 @@ void PrefillTile::Run() {
         next.count > 0 ? packed_.keys + next.first / kStepKeys * sizes_.key_step_bytes : nullptr);
     step = next;
   }
-  pipeline_.Drain();
   if (index_row_.has_columns()) RunColumns();
-  FinishRows();
+  Finish();
   AddDrops(call_, b_, head_, drops_);
 }
 
@@ -81,18 +80,20 @@ StepKeys PrefillTile::NextStep(int32_t first) {
   return {};
 }
 
-void PrefillTile::Start() {
+QueryRows PrefillTile::Queries() const {
   const AttentionArguments& a = call_.arguments;
+  const auto element = static_cast<int64_t>(SizeOf(a.dtype));
+  return {.dtype = a.dtype,
+          .rows = static_cast<const char*>(a.q.data) +
+                  sequence_.QueryOffset(a.q.stride, first_query_, head_) * element,
+          .stride = a.q.stride.row * element,
+          .count = rows_};
+}
+
+void PrefillTile::Start() {
   const int32_t padded_rows = row_blocks() * kRowBlock;
-  const int64_t row_bytes = int64_t{a.head_dim} * call_.kernels.element_bytes;
-  for (int32_t r = 0; r < rows_; ++r) {
-    const int64_t offset = sequence_.QueryOffset(a.q.stride, first_query_ + r, head_);
-    call_.kernels.load_queries(
-        a.dtype,
-        static_cast<const char*>(a.q.data) + offset * static_cast<int64_t>(SizeOf(a.dtype)),
-        scratch_.pipeline.q + r * row_bytes, a.head_dim);
-    scratch_.spans[r] = visibility_.SpanOf(first_query_ + r);
-  }
+  const int64_t row_bytes = int64_t{call_.arguments.head_dim} * call_.kernels.element_bytes;
+  for (int32_t r = 0; r < rows_; ++r) scratch_.spans[r] = visibility_.SpanOf(first_query_ + r);
   std::memset(scratch_.pipeline.q + rows_ * row_bytes, 0,
               static_cast<size_t>((padded_rows - rows_) * row_bytes));
   std::fill_n(scratch_.pipeline.running_max, padded_rows, kMinusInfinity);
@@ -115,6 +116,7 @@ void PrefillTile::RunColumns() {
   while (true) {
     const int32_t count = index_row_.NextColumns(scratch_.columns, kStepKeys);
     if (count == 0) return;
+    pipeline_.Drain();  // these columns take the place of the last ones
     PackArguments pack{.dtype = a.kv_dtype, .count = 1};
     for (int32_t i = 0; i < count; ++i) {
       const int32_t key = scratch_.columns[i];
@@ -141,7 +143,6 @@ void PrefillTile::RunColumns() {
     }
     RunStep({.count = count, .gathered = scratch_.columns, .visited = BitRange(0, count)},
             scratch_.column_keys, scratch_.column_values, nullptr);
-    pipeline_.Drain();  // the next columns take the place of these
   }
 }
 
@@ -159,9 +160,12 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
   const bool final = !masked_ && !call_.adjusts_scores;
   pipeline_.Score(keys, values, next_keys, wants_maxima && final, dropped_last_);
   if (call_.adjusts_scores) AdjustScores(step);
-  if (masked_) ApplyMasks();
   // N:M keeps each row's largest score, so that it may follow.
-  if (wants_maxima && !final) FindMaxima(pipeline_.now().ranges, scratch_.pipeline.step_max);
+  if (masked_) {
+    ApplyMasks(wants_maxima);
+  } else if (wants_maxima && !final) {
+    FindMaxima(pipeline_.now().ranges, scratch_.pipeline.step_max);
+  }
   ThinTiles(step, tiles);
   if (skips_) DropTiles(tiles);
   if (call_.arguments.executed != nullptr) RecordExecuted(step, tiles);
@@ -192,17 +196,18 @@ bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
   for (int32_t block = 0; block < row_blocks(); ++block) {
     RowMask together = {};
     for (int32_t r = block * kRowBlock; r < (block + 1) * kRowBlock; ++r) {
-      scratch_.masks[r] = r < rows_
-                              ? visibility_.Bits(scratch_.spans[r], step, first_query_ + r, head_)
-                              : RowMask{};
-      together = together | scratch_.masks[r];
+      const RowMask mask = r < rows_
+                               ? visibility_.Bits(scratch_.spans[r], step, first_query_ + r, head_)
+                               : RowMask{};
+      scratch_.masks[r] = mask;
+      together = together | mask;
     }
     stage.ranges[block] = stage.seen[block] = {0, 0};
     if (!Any(together)) continue;
     any = true;
     stage.seen[block] = {FirstBit(together) / 8 * 8, (EndBit(together) + 7) / 8 * 8};
-    stage.ranges[block] = {FirstBit(together) / kMaxPanel * kMaxPanel,
-                           (EndBit(together) + kMaxPanel - 1) / kMaxPanel * kMaxPanel};
+    stage.ranges[block] = {FirstBit(together) / kSumLanes * kSumLanes,
+                           (EndBit(together) + kSumLanes - 1) / kSumLanes * kSumLanes};
   }
   return any;
 }
@@ -226,13 +231,14 @@ void PrefillTile::AdjustScores(const StepKeys& step) {
   }
 }
 
-void PrefillTile::ApplyMasks() {
+void PrefillTile::ApplyMasks(bool wants_maxima) {
   const Stage& stage = pipeline_.now();
-  for (int32_t r = 0; r < row_blocks() * kRowBlock; ++r) {
-    const ColumnRange range = stage.ranges[r / kRowBlock];
-    if (range.begin >= range.end) continue;
-    call_.kernels.mask_row(stage.s + r * kStepKeys, range.begin, range.end, scratch_.masks[r]);
-  }
+  call_.kernels.mask_rows({.s = stage.s,
+                           .s_stride = kStepKeys,
+                           .rows = row_blocks() * kRowBlock,
+                           .ranges = stage.ranges,
+                           .masks = scratch_.masks,
+                           .maxima = wants_maxima ? scratch_.pipeline.step_max : nullptr});
 }
 
 void PrefillTile::FindMaxima(const ColumnRange* ranges, float* maxima) const {
@@ -348,21 +354,15 @@ void PrefillTile::RecordExecuted(const StepKeys& step, const Tiles& tiles) const
   }
 }
 
-void PrefillTile::FinishRows() {
-  if (!pipeline_.has_values()) {
-    std::fill_n(scratch_.pipeline.o, int64_t{rows_} * sizes_.padded_dim_v, 0.0f);
-  }
+void PrefillTile::Finish() {
+  pipeline_.DrainSoftmax();
+  float scales[kMaxTileRows];
+  call_.kernels.row_totals(scratch_.pipeline.sums, rows_, scales);
   for (int32_t r = 0; r < rows_; ++r) {
-    // By halves: one sum after the other would wait for each addition.
-    float* sums = scratch_.pipeline.sums + r * kSumLanes;
-    for (int32_t half = kSumLanes / 2; half > 0; half /= 2) {
-      for (int32_t i = 0; i < half; ++i) sums[i] += sums[i + half];
-    }
-    FinishRow(call_, sequence_, first_query_ + r, head_,
-              scratch_.pipeline.o + int64_t{r} * sizes_.padded_dim_v,
-              ExponentBase(scratch_.pipeline.running_max[r], call_.factor), sums[0],
-              call_.streams_output);
+    scales[r] = FinishSum(call_, sequence_, first_query_ + r, head_,
+                          ExponentBase(scratch_.pipeline.running_max[r], call_.factor), scales[r]);
   }
+  pipeline_.Finish(OutputRowsOf(call_, sequence_, first_query_, rows_, head_, scales));
   if (call_.streams_output) call_.kernels.order_streamed_rows();
 }
 

@@ -48,6 +48,7 @@ class PrefillTile {
     bool dropped[2];
   };
 
+  QueryRows Queries() const;
   void Start();
   /// `next_keys`: packed keys of the step after this one, or null.
   void RunStep(const StepKeys& step, const void* keys, const void* values, const void* next_keys);
@@ -55,14 +56,14 @@ class PrefillTile {
   void RunColumns();
   bool MaskStep(const StepKeys& step, int32_t begin, int32_t end);
   void AdjustScores(const StepKeys& step);
-  void ApplyMasks();
+  void ApplyMasks(bool wants_maxima);
   void FindMaxima(const ColumnRange* ranges, float* maxima) const;
   void ThinTiles(const StepKeys& step, const Tiles& tiles);
   void ThinTile(const StepKeys& step, const ColumnRange& tile);
   void DropTiles(Tiles& tiles);
   bool Skips(const float* maxima, const float* running) const;
   void RecordExecuted(const StepKeys& step, const Tiles& tiles) const;
-  void FinishRows();
+  void Finish();
   int32_t row_blocks() const { return (rows_ + kRowBlock - 1) / kRowBlock; }
 
   const Call& call_;

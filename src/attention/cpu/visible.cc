@@ -87,25 +87,6 @@ Span Visibility::SinkAndRecent(int32_t query, int32_t sink_tokens, int32_t recen
                   KeysBelow(position + 1));
 }
 
-RowMask Visibility::SpanBits(const Span& span, const StepKeys& step) {
-  const auto column_of = [&](int32_t key) {
-    if (step.gathered != nullptr) {
-      return static_cast<int32_t>(std::lower_bound(step.gathered, step.gathered + step.count, key) -
-                                  step.gathered);
-    }
-    return std::clamp(key - step.first, 0, step.count);
-  };
-  return BitRange(0, column_of(span.sink_end)) |
-         BitRange(column_of(span.begin), column_of(span.end));
-}
-
-RowMask Visibility::Bits(const Span& span, const StepKeys& step, int32_t query,
-                         int32_t head) const {
-  const RowMask mask = SpanBits(span, step) & step.visited;
-  if (!call_.has_pair_mask || !Any(mask)) return mask;
-  return PairBits(step, query, head, mask);
-}
-
 RowMask Visibility::PairBits(const StepKeys& step, int32_t query, int32_t head,
                              RowMask mask) const {
   const AttentionArguments& a = call_.arguments;

@@ -34,6 +34,13 @@ struct StepKeys {
   int32_t Key(int32_t column) const {
     return gathered != nullptr ? gathered[column] : first + column;
   }
+  /// The first column of a key at or after `key`; `count` where there is none.
+  int32_t ColumnOf(int32_t key) const {
+    if (gathered != nullptr) {
+      return static_cast<int32_t>(std::lower_bound(gathered, gathered + count, key) - gathered);
+    }
+    return std::clamp(key - first, 0, count);
+  }
 };
 
 /// Bits [begin, end) of a mask, 0 <= begin, end <= 128.
@@ -83,9 +90,15 @@ class Visibility {
   int32_t KeysBelow(int64_t position) const;
 
   /// Bits of the step's columns inside `span`.
-  static RowMask SpanBits(const Span& span, const StepKeys& step);
+  static RowMask SpanBits(const Span& span, const StepKeys& step) {
+    const RowMask recent = BitRange(step.ColumnOf(span.begin), step.ColumnOf(span.end));
+    return span.sink_end == 0 ? recent : BitRange(0, step.ColumnOf(span.sink_end)) | recent;
+  }
   /// Bits of the step's columns that one row sees and the index visits.
-  RowMask Bits(const Span& span, const StepKeys& step, int32_t query, int32_t head) const;
+  RowMask Bits(const Span& span, const StepKeys& step, int32_t query, int32_t head) const {
+    const RowMask mask = SpanBits(span, step) & step.visited;
+    return !call_.has_pair_mask || !Any(mask) ? mask : PairBits(step, query, head, mask);
+  }
   /// Bits of the keep mask (and of biases above -inf) among the bits of `mask`.
   RowMask PairBits(const StepKeys& step, int32_t query, int32_t head, RowMask mask) const;
 
