@@ -156,6 +156,31 @@ struct ValueArguments {
   int64_t ahead_bytes;
 };
 
+/// A packed step of K and V.
+struct PackedStep {
+  const void* keys;
+  const void* values;
+};
+/// Rows that run_steps takes together.
+inline constexpr int kStepsRows = 32;
+/// Bytes that it works in.
+inline constexpr int64_t kStepsScratch = 36 << 10;
+
+/// Steps that all rows see whole, scores to values.
+struct StepsArguments {
+  const void* q;       ///< [row_groups * 32][head_dim] elements of the table
+  int32_t head_dim;    ///< of Q, K and V: 64 or 128
+  int32_t row_groups;  ///< of 32 rows
+  const PackedStep* steps;
+  int32_t step_count;  ///< at least 1
+  bool two_of_four;    ///< as in SoftmaxArguments
+  float factor;        ///< as in SoftmaxArguments
+  float* bases;        ///< [rows] in: what weights had so far; out: what all have now
+  float* sums;         ///< [rows][kSumLanes]
+  float* o;            ///< [rows][head_dim]
+  void* scratch;       ///< kStepsScratch bytes, aligned to 64
+};
+
 /// How far ahead of their use rows are fetched, and into which cache.
 struct FetchAhead {
   int32_t bytes = 0;  ///< 0: what the processor fetches by itself is enough
@@ -208,6 +233,10 @@ struct Kernels {
   /// units of the processor compute it meanwhile; null where it has none.
   void (*scores_beside_softmax)(const ScoreArguments&, const SoftmaxArguments&);
   void (*values_beside_softmax)(const ValueArguments&, const SoftmaxArguments&);
+  /// Scores, softmax and values of many steps at once, where there is a way faster than step by
+  /// step; null where there is none. False where its range of numbers is too small (a score is NaN
+  /// or far above its row's base): sums and o hold nothing then.
+  bool (*run_steps)(const StepsArguments&);
   /// Stores rows of o, o_stride apart, scaled and converted.
   void (*store_rows)(const float* o, int64_t o_stride, const OutputRows& output);
   /// Orders streamed rows before what this thread stores next.

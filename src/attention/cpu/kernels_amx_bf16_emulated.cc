@@ -18,6 +18,7 @@ namespace {
 #include "attention/cpu/softmax.inc"
 #include "attention/cpu/pack.inc"
 #include "attention/cpu/gemm_amx.inc"
+#include "attention/cpu/steps_amx.inc"
 #include "attention/cpu/decode.inc"
 #include "attention/cpu/decode_values_bf16.inc"
 #include "attention/cpu/table.inc"

@@ -207,7 +207,12 @@ class Prefill {
     const Place place = PlaceOf(index);
     const PackedHead packed{keys_ + place.unit.first_step * sizes_.key_step_bytes,
                             values_ + place.unit.first_step * sizes_.value_step_bytes};
-    PrefillTile(call_, sizes_, packed, scratch, place.unit.b, place.head, place.first_query).Run();
+    const auto run = [&](bool whole_steps) {
+      return PrefillTile(call_, sizes_, packed, scratch, place.unit.b, place.head,
+                         place.first_query, whole_steps)
+          .Run();
+    };
+    if (!run(true)) static_cast<void>(run(false));
   }
 
   /// Fetches the queries of a tile row that is about to run into L2: they come from memory, and

@@ -31,7 +31,8 @@ PrefillScratch::PrefillScratch(const Call& call, Carver& carver) : pipeline(call
 }
 
 PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
-                         PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query)
+                         PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query,
+                         bool whole_steps)
     : call_(call),
       sizes_(sizes),
       packed_(packed),
@@ -45,22 +46,110 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
       first_query_(first_query),
       rows_(std::min(call.tiles.rows, sequence_.queries() - first_query)),
       skips_(SkipThreshold(call, b, &threshold_)),
+      whole_steps_(whole_steps && CanRunWholeSteps()),
       pipeline_(call, sizes, scratch.pipeline, row_blocks(), Queries()) {}
 
-void PrefillTile::Run() {
+bool PrefillTile::Run() {
   Start();
   for (StepKeys step = NextStep(0); step.count > 0;) {
     const StepKeys next = NextStep(step.first + kStepKeys);
-    const int64_t s = step.first / kStepKeys;
-    RunStep(
-        step, packed_.keys + s * sizes_.key_step_bytes,
-        packed_.values + s * sizes_.value_step_bytes,
-        next.count > 0 ? packed_.keys + next.first / kStepKeys * sizes_.key_step_bytes : nullptr);
+    if (!whole_steps_ || !IsWhole(step)) RunStepAlone(step, next);
     step = next;
   }
   if (index_row_.has_columns()) RunColumns();
+  if (whole_steps_ && !RunWholeSteps()) return false;
   Finish();
   AddDrops(call_, b_, head_, drops_);
+  return true;
+}
+
+PackedStep PrefillTile::PackedOf(const StepKeys& step) const {
+  const int64_t s = step.first / kStepKeys;
+  return {packed_.keys + s * sizes_.key_step_bytes, packed_.values + s * sizes_.value_step_bytes};
+}
+
+void PrefillTile::RunStepAlone(const StepKeys& step, const StepKeys& next) {
+  const PackedStep packed = PackedOf(step);
+  RunStep(step, packed.keys, packed.values, next.count > 0 ? PackedOf(next).keys : nullptr);
+}
+
+bool PrefillTile::CanRunWholeSteps() const {
+  const AttentionArguments& a = call_.arguments;
+  const bool plain = !call_.adjusts_scores && !call_.has_pair_mask && !skips_;
+  // Of N:M, only what nobody counts; LSE needs the sums of weights that are not rounded.
+  const bool unobserved = a.lse == nullptr && (!thinner_.active() || !call_.counts_drops);
+  return call_.kernels.run_steps != nullptr && plain && unobserved && a.head_dim == a.dim_v() &&
+         (a.head_dim == 64 || a.head_dim == 128) && rows_ % kStepsRows == 0;
+}
+
+/// Whether all rows see all of the step, and the rule is what run_steps knows.
+bool PrefillTile::IsWhole(const StepKeys& step) const {
+  if (step.count < kStepKeys || !(step.visited == BitRange(0, kStepKeys)) ||
+      !scratch_.spans[0].Covers(step.first, step.first + kStepKeys) ||
+      !scratch_.spans[rows_ - 1].Covers(step.first, step.first + kStepKeys)) {
+    return false;
+  }
+  if (!thinner_.active()) return true;
+  for (int32_t begin = 0; begin < kStepKeys; begin += call_.tiles.columns) {
+    if (!thinner_.Thins(step, begin, begin + call_.tiles.columns, first_query_)) return false;
+  }
+  return thinner_.IsPlainTwoOfFour(step, first_query_);
+}
+
+/// The whole steps, after all others: these leave every row a base to start from. Where a row has
+/// none, steps run alone until it has.
+bool PrefillTile::RunWholeSteps() {
+  constexpr int32_t kMostSteps = 64;
+  PackedStep steps[kMostSteps];
+  int32_t count = 0;
+  const auto run = [&] {
+    const bool fits = count == 0 || RunSteps(steps, count);
+    count = 0;
+    return fits;
+  };
+  pipeline_.Drain();
+  for (StepKeys step = NextStep(0); step.count > 0; step = NextStep(step.first + kStepKeys)) {
+    if (!IsWhole(step)) continue;
+    if (!has_bases_ && count == 0 && !EveryRowHasScores()) {
+      RunStepAlone(step, {});
+      pipeline_.Drain();
+      continue;
+    }
+    if (call_.arguments.executed != nullptr) {
+      for (int32_t r = 0; r < rows_; ++r) {
+        WriteExecuted(call_, step, b_, head_, first_query_ + r, step.visited);
+      }
+    }
+    steps[count++] = PackedOf(step);
+    if (count == kMostSteps && !run()) return false;
+  }
+  return run();
+}
+
+bool PrefillTile::EveryRowHasScores() const {
+  const float* running_max = scratch_.pipeline.running_max;
+  return std::all_of(running_max, running_max + rows_,
+                     [](float maximum) { return maximum > kMinusInfinity; });
+}
+
+bool PrefillTile::RunSteps(const PackedStep* steps, int32_t count) {
+  if (!has_bases_) {
+    for (int32_t r = 0; r < rows_; ++r) {
+      bases_[r] = ExponentBase(scratch_.pipeline.running_max[r], call_.factor);
+    }
+    has_bases_ = true;
+  }
+  return call_.kernels.run_steps({.q = scratch_.pipeline.q,
+                                  .head_dim = call_.arguments.head_dim,
+                                  .row_groups = rows_ / kStepsRows,
+                                  .steps = steps,
+                                  .step_count = count,
+                                  .two_of_four = thinner_.active(),
+                                  .factor = call_.factor,
+                                  .bases = bases_,
+                                  .sums = scratch_.pipeline.sums,
+                                  .o = scratch_.pipeline.o,
+                                  .scratch = scratch_.pipeline.s[0]});
 }
 
 /// The first visited step at or after key `first` (a multiple of kStepKeys); no keys where there is
@@ -359,8 +448,9 @@ void PrefillTile::Finish() {
   float scales[kMaxTileRows];
   call_.kernels.row_totals(scratch_.pipeline.sums, rows_, scales);
   for (int32_t r = 0; r < rows_; ++r) {
-    scales[r] = FinishSum(call_, sequence_, first_query_ + r, head_,
-                          ExponentBase(scratch_.pipeline.running_max[r], call_.factor), scales[r]);
+    const float base =
+        has_bases_ ? bases_[r] : ExponentBase(scratch_.pipeline.running_max[r], call_.factor);
+    scales[r] = FinishSum(call_, sequence_, first_query_ + r, head_, base, scales[r]);
   }
   pipeline_.Finish(OutputRowsOf(call_, sequence_, first_query_, rows_, head_, scales));
   if (call_.streams_output) call_.kernels.order_streamed_rows();

@@ -36,9 +36,12 @@ struct PrefillScratch {
 class PrefillTile {
  public:
   /// Queries [first_query, first_query + tile rows) of `head` of sequence `b`, clipped to its end.
+  /// `whole_steps`: Kernels::run_steps may be used.
   PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
-              PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query);
-  void Run();
+              PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query,
+              bool whole_steps);
+  /// False, and nothing is stored, where whole steps found numbers that are too large for them.
+  [[nodiscard]] bool Run();
 
  private:
   /// Tiles of a step: one, or two of 64 columns.
@@ -53,6 +56,13 @@ class PrefillTile {
   /// `next_keys`: packed keys of the step after this one, or null.
   void RunStep(const StepKeys& step, const void* keys, const void* values, const void* next_keys);
   StepKeys NextStep(int32_t first);
+  PackedStep PackedOf(const StepKeys& step) const;
+  void RunStepAlone(const StepKeys& step, const StepKeys& next);
+  bool CanRunWholeSteps() const;
+  bool IsWhole(const StepKeys& step) const;
+  bool RunWholeSteps();
+  bool EveryRowHasScores() const;
+  bool RunSteps(const PackedStep* steps, int32_t count);
   void RunColumns();
   bool MaskStep(const StepKeys& step, int32_t begin, int32_t end);
   void AdjustScores(const StepKeys& step);
@@ -78,6 +88,10 @@ class PrefillTile {
   int32_t rows_;
   float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;
+  bool whole_steps_;  // steps that all rows see whole run together
+  // What exponents of whole steps are held to, once there are such.
+  float bases_[kMaxTileRows];
+  bool has_bases_ = false;
   // Keys that some row sees lie below sink_end_ or in [begin_, end_).
   int32_t sink_end_ = 0, begin_ = 0, end_ = 0;
   bool masked_ = false;        // the current step needs its masks
