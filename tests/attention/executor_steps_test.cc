@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "attention/executor_testing.h"
+#include "attention/random_index.h"
 
 namespace tamis::attention_testing {
 namespace {
@@ -81,6 +82,47 @@ TEST(ExecutorSteps, WholeStepsMeetHardScores) {
           // Values are normal; weights are off by 5.5e-3 at most, outputs rounded to 2^-8.
           EXPECT_LE(largest, 0.03) << VariantName(variant) << ' ' << static_cast<int>(hard);
         }
+      }
+    }
+  }
+}
+
+/// Calls whose tile rows see many whole steps: alone, beside masked ones, and none of the first.
+TEST(ExecutorSteps, WholeStepsMatchTheReference) {
+  const auto plain = [](ProblemOptions options) {
+    options.dtype = options.kv_dtype = DType::kBF16;
+    options.query_tokens = 320;
+    options.key_tokens = 1100;
+    options.q_heads = 2;
+    options.kv_heads = 1;
+    return options;
+  };
+  const std::vector<cpu::Variant> variants = Variants();
+  if (std::ranges::count(variants, cpu::Variant::kAmxBf16Emulated) == 0) {
+    GTEST_SKIP() << "needs AVX-512";
+  }
+  ThreadPool pool(2);
+  for (const int32_t head_dim : {64, 128}) {
+    std::vector<ProblemOptions> kinds;
+    kinds.push_back(plain({.head_dim = head_dim}));
+    kinds.push_back(plain({.head_dim = head_dim, .values = Values::kStructured}));
+    kinds.push_back(plain({.head_dim = head_dim, .softmax_scale = 0.5f}));
+    kinds.push_back(plain({.head_dim = head_dim, .sink_logits = true}));
+    kinds.push_back(plain({.head_dim = head_dim, .page_size = 16}));
+    kinds.push_back(plain({.batch = 2, .head_dim = head_dim, .key_lengths = {700, 1100}}));
+    kinds.push_back(plain({.head_dim = head_dim}));
+    kinds.back().mask.causality = Causality::kBidirectional;
+    kinds.push_back(plain({.head_dim = head_dim}));
+    kinds.back().mask.window_left = 800;
+    for (size_t kind = 0; kind < kinds.size(); ++kind) {
+      Problem problem(kinds[kind]);
+      const TileIndexStorage storage =
+          RandomIndex(problem.arguments, {.density = 0.8, .columns = kind == 0 ? 40 : 0});
+      const TileIndex lists = storage.view();
+      for (const TileIndex* index : {static_cast<const TileIndex*>(nullptr), &lists}) {
+        SCOPED_TRACE(kind);
+        const ReferenceResult reference = problem.Reference(index, {});
+        ExpectMatches(cpu::Variant::kAmxBf16Emulated, problem, index, {}, reference, 0.0, pool);
       }
     }
   }

@@ -7,6 +7,10 @@
 namespace tamis::cpu {
 namespace {
 
+/// Whole steps of a tile row that are worth a run: it starts and ends with products that have no
+/// others beside them.
+constexpr int32_t kFewestWholeSteps = 4;
+
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 ColumnRange Clip(const ColumnRange& range, const ColumnRange& tile) {
@@ -51,6 +55,7 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
 
 bool PrefillTile::Run() {
   Start();
+  whole_steps_ = whole_steps_ && HasManyWholeSteps();
   for (StepKeys step = NextStep(0); step.count > 0;) {
     const StepKeys next = NextStep(step.first + kStepKeys);
     if (!whole_steps_ || !IsWhole(step)) RunStepAlone(step, next);
@@ -94,6 +99,15 @@ bool PrefillTile::IsWhole(const StepKeys& step) const {
     if (!thinner_.Thins(step, begin, begin + call_.tiles.columns, first_query_)) return false;
   }
   return thinner_.IsPlainTwoOfFour(step, first_query_);
+}
+
+bool PrefillTile::HasManyWholeSteps() {
+  int32_t count = 0;
+  for (StepKeys step = NextStep(0); step.count > 0 && count < kFewestWholeSteps;
+       step = NextStep(step.first + kStepKeys)) {
+    if (IsWhole(step)) ++count;
+  }
+  return count == kFewestWholeSteps;
 }
 
 /// The whole steps, after all others: these leave every row a base to start from. Where a row has

@@ -60,6 +60,7 @@ class PrefillTile {
   void RunStepAlone(const StepKeys& step, const StepKeys& next);
   bool CanRunWholeSteps() const;
   bool IsWhole(const StepKeys& step) const;
+  bool HasManyWholeSteps();
   bool RunWholeSteps();
   bool EveryRowHasScores() const;
   bool RunSteps(const PackedStep* steps, int32_t count);
