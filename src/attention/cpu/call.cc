@@ -67,7 +67,8 @@ float FinishSum(const Call& call, const SequenceView& sequence, int32_t query, i
       shrink = std::exp2(double{base} - top);
       total = total * shrink + std::exp2(sink - top);
     }
-    scale = static_cast<float>(shrink / total);
+    // Never 0, which would hide a NaN among the values.
+    scale = std::max(static_cast<float>(shrink / total), std::numeric_limits<float>::denorm_min());
     if (a.lse != nullptr) {
       lse = static_cast<float>((top + std::log2(total)) * std::numbers::ln2_v<double>);
     }
@@ -87,7 +88,7 @@ OutputRows OutputRowsOf(const Call& call, const SequenceView& sequence, int32_t 
           .count = count,
           .dim = a.dim_v(),
           .scales = scales,
-          .stream = call.streams_output};
+          .stream = false};
 }
 
 }  // namespace tamis::cpu

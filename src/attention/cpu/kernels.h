@@ -63,8 +63,8 @@ struct OutputRows {
   int64_t stride;  ///< bytes
   int32_t count;
   int32_t dim;
-  const float*
-      scales;   ///< [count] what sums of values are multiplied by; 0: zeros, whatever they are
+  /// [count] what sums of values are multiplied by; 0: zeros, whatever they are.
+  const float* scales;
   bool stream;  ///< past the caches, where address and size of a row allow
 };
 

@@ -466,7 +466,9 @@ void PrefillTile::Finish() {
         has_bases_ ? bases_[r] : ExponentBase(scratch_.pipeline.running_max[r], call_.factor);
     scales[r] = FinishSum(call_, sequence_, first_query_ + r, head_, base, scales[r]);
   }
-  pipeline_.Finish(OutputRowsOf(call_, sequence_, first_query_, rows_, head_, scales));
+  OutputRows output = OutputRowsOf(call_, sequence_, first_query_, rows_, head_, scales);
+  output.stream = call_.streams_output;
+  pipeline_.Finish(output);
   if (call_.streams_output) call_.kernels.order_streamed_rows();
 }
 
