@@ -70,7 +70,7 @@ TEST(ExecutorRules, SkipSoftmax) {
   for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
     for (const TileGeometry& geometry : PublishedGeometries(Device::kCpu, phase)) {
       for (const Values values : {Values::kIntegers, Values::kStructured}) {
-        for (const float lambda : {0.9f, 0.1f, 0.003f}) {
+        for (const float lambda : {0.9f, 0.1f, 0.003f, 3e-38f}) {
           SCOPED_TRACE(testing::Message() << geometry.tile_rows << "x" << geometry.tile_columns
                                           << " lambda " << lambda);
           Problem problem({.batch = 2,

@@ -138,7 +138,28 @@ struct SoftmaxArguments {
   float* sums;         ///< [rows][kSumLanes]
 };
 
-/// o[row] = alpha[row] * o[row] + p[row] . v_step, or without the old o.
+/// The sum of all weights of a step that `weigh` still takes: 2^60 leaves as much again to V.
+inline constexpr float kLargestWeights = 1.152921504606846976e18f;
+
+/// Weights of a step that all rows see whole, straight from its scores: `scores` and `softmax` in
+/// one, with the bases that rows have.
+struct WeighArguments {
+  const void* q;  ///< [row_blocks * kRowBlock][head_dim] elements of the table
+  const void* k_step;
+  int32_t head_dim;
+  int32_t row_blocks;
+  void* p;             ///< [rows][kStepKeys] out: elements of the table
+  bool two_of_four;    ///< as in SoftmaxArguments
+  RowMask* kept;       ///< [rows] out: what two_of_four keeps; null: not wanted
+  float factor;        ///< as in SoftmaxArguments
+  const float* bases;  ///< [rows]
+  float* sums;         ///< [rows][kSumLanes]: weights are added
+  float* old_sums;     ///< [rows][kSumLanes] scratch
+  const void* ahead;   ///< as in ScoreArguments
+  int64_t ahead_bytes;
+};
+
+/// o[row] = alpha[row] * o[row] + p[row] . v_step, or with o as it is, or without it.
 struct ValueArguments {
   void* p;  ///< entries outside the ranges may be set to zero
   const void* v_step;
@@ -148,7 +169,9 @@ struct ValueArguments {
   /// [row_blocks] of each range, in multiples of 8, what some row of the block sees; p is zero
   /// elsewhere in the range.
   const ColumnRange* seen;
-  const float* alpha;  ///< null: o holds nothing yet, and rows that see no key become zero
+  bool first;          ///< o holds nothing yet, and rows that see no key become zero
+  bool kept;           ///< alpha is 1 throughout: after `weigh`
+  const float* alpha;  ///< [rows]
   float* o;            ///< [rows][padded_dim]
   /// Not null: no values follow these, and rows of o go there as they are ready.
   const OutputRows* output;
@@ -226,6 +249,9 @@ struct Kernels {
                      float* maxima);
   void (*raise_maxima)(const RaiseArguments&);
   void (*softmax)(const SoftmaxArguments&);
+  /// Null where another way is faster. False where a weight is NaN or so large that
+  /// bases must move: sums are as they were, and p holds nothing.
+  bool (*weigh)(const WeighArguments&);
   void (*values)(const ValueArguments&);
   /// totals[row] = what softmax has left in sums[row], added up.
   void (*row_totals)(const float* sums, int32_t rows, float* totals);

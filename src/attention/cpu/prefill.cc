@@ -1,6 +1,7 @@
 #include "attention/cpu/prefill.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "attention/cpu/index_row.h"
 #include "attention/cpu/prefill_tile.h"
@@ -103,11 +104,15 @@ class Prefill {
     });
     std::sort(items_, items_ + item_count_,
               [](const Item& x, const Item& y) { return x.key < y.key; });
-    call_.pool->ParallelFor(item_count_, [this](int64_t item, int worker) {
-      // Probably this worker's next one.
-      const int64_t next = item + call_.pool->size();
-      if (next < item_count_) FetchQueries(items_[next].index());
-      RunItem(items_[item].index(), scratch_[worker]);
+    std::atomic<int64_t> claimed{0};
+    call_.pool->ParallelFor(call_.pool->size(), [&](int64_t /*i*/, int worker) {
+      int64_t next = claimed++;
+      while (next < item_count_) {
+        const int64_t item = next;
+        next = claimed++;
+        if (next < item_count_) FetchQueries(items_[next].index());
+        RunItem(items_[item].index(), scratch_[worker]);
+      }
     });
   }
 

@@ -1,5 +1,7 @@
 #include "attention/cpu/prefill_pipeline.h"
 
+#include <algorithm>
+
 namespace tamis::cpu {
 
 PackedSizes::PackedSizes(const Call& call) {
@@ -27,6 +29,7 @@ PipelineScratch::PipelineScratch(const Call& call, Carver& carver) {
   running_max = carver.Take<float>(rows);
   step_max = carver.Take<float>(rows);
   sums = carver.Take<float>(rows * kSumLanes);
+  old_sums = call.kernels.weigh != nullptr ? carver.Take<float>(rows * kSumLanes) : nullptr;
 }
 
 PrefillPipeline::PrefillPipeline(const Call& call, const PackedSizes& sizes,
@@ -73,7 +76,9 @@ ValueArguments PrefillPipeline::Values(const Stage& stage, const OutputRows* out
                               .row_blocks = row_blocks_,
                               .ranges = stage.ranges,
                               .seen = stage.seen,
-                              .alpha = has_values_ ? stage.alpha : nullptr,
+                              .first = !has_values_,
+                              .kept = !stage.moves_bases,
+                              .alpha = stage.alpha,
                               .o = scratch_.o,
                               .output = output,
                               .ahead = next_keys_,
@@ -136,6 +141,8 @@ void PrefillPipeline::Push() {
                               .running_max = scratch_.running_max,
                               .bases = stage.bases,
                               .alpha = stage.alpha});
+  stage.moves_bases = true;
+  bases_ = stage.bases;
   if (side_by_side()) {
     scored_ = &stage;
   } else {
@@ -144,6 +151,36 @@ void PrefillPipeline::Push() {
   }
   ++turn_;
   SetBuffers();
+}
+
+bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, bool two_of_four,
+                            RowMask* kept) {
+  Stage& stage = now();
+  std::fill_n(stage.ranges, row_blocks_, ColumnRange{0, kStepKeys});
+  std::fill_n(stage.seen, row_blocks_, ColumnRange{0, kStepKeys});
+  stage.values = step.values;
+  stage.moves_bases = false;
+  FinishEarlier(0);
+  next_keys_ = next_keys;
+  if (!call_.kernels.weigh({.q = scratch_.q,
+                            .k_step = step.keys,
+                            .head_dim = call_.arguments.head_dim,
+                            .row_blocks = row_blocks_,
+                            .p = stage.p,
+                            .two_of_four = two_of_four,
+                            .kept = kept,
+                            .factor = call_.factor,
+                            .bases = bases_,
+                            .sums = scratch_.sums,
+                            .old_sums = scratch_.old_sums,
+                            .ahead = step.values,
+                            .ahead_bytes = sizes_.value_step_bytes})) {
+    return false;
+  }
+  weighed_ = &stage;
+  ++turn_;
+  SetBuffers();
+  return true;
 }
 
 void PrefillPipeline::DrainSoftmax() {

@@ -28,7 +28,8 @@ struct PipelineScratch {
   float* bases[2];
   float* running_max;
   float* step_max;
-  float* sums;  // [kMaxTileRows][kSumLanes]
+  float* sums;      // [kMaxTileRows][kSumLanes]
+  float* old_sums;  // the same, where Kernels::weigh is used
 };
 
 /// One step. `ranges` and `seen` are as in ScoreArguments and ValueArguments.
@@ -37,6 +38,7 @@ struct Stage {
   void* p;
   float* alpha;
   float* bases;
+  bool moves_bases;  ///< older outputs are multiplied by alpha
   bool two_of_four;  ///< as in SoftmaxArguments
   const void* values;
   ColumnRange ranges[kMaxRowBlocks];
@@ -64,6 +66,11 @@ class PrefillPipeline {
   /// Scores and step_max of the step at hand are final: running_max is raised; softmax and values
   /// follow. A step that is not pushed leaves no trace.
   void Push();
+  /// Score, Push and all between them where Kernels::weigh is used: for a step that all rows see
+  /// whole, after one that has given every row a base. False, and nothing done, where it must move
+  /// bases: then it goes through Score and Push. `kept` is as in WeighArguments.
+  [[nodiscard]] bool Weigh(const PackedStep& step, const void* next_keys, bool two_of_four,
+                           RowMask* kept);
   /// Ends what is under way.
   void Drain();
   /// Ends all softmax, so that sums are final.
@@ -85,9 +92,10 @@ class PrefillPipeline {
   QueryRows queries_;
   bool queries_loaded_ = false;
   Stage stages_[3];
-  int32_t turn_ = 0;          // steps pushed
-  Stage* scored_ = nullptr;   // softmax is due
-  Stage* weighed_ = nullptr;  // values are due
+  int32_t turn_ = 0;              // steps pushed
+  Stage* scored_ = nullptr;       // softmax is due
+  Stage* weighed_ = nullptr;      // values are due
+  const float* bases_ = nullptr;  // of the step that was pushed last
   const void* next_keys_ = nullptr;
   bool has_values_ = false;
 };

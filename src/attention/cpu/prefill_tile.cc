@@ -55,10 +55,10 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
 
 bool PrefillTile::Run() {
   Start();
-  whole_steps_ = whole_steps_ && HasManyWholeSteps();
-  for (StepKeys step = NextStep(0); step.count > 0;) {
-    const StepKeys next = NextStep(step.first + kStepKeys);
-    if (!whole_steps_ || !IsWhole(step)) RunStepAlone(step, next);
+  whole_steps_ = whole_steps_ && HasEnoughWholeSteps();
+  for (StepKeys step = NextStep(0, StepKind::kOther); step.count > 0;) {
+    StepKeys next = NextStep(step.first + kStepKeys, StepKind::kOther);
+    RunStepAlone(step, next.count > 0 ? next : NextStep(0, StepKind::kWhole));
     step = next;
   }
   if (index_row_.has_columns()) RunColumns();
@@ -81,13 +81,15 @@ void PrefillTile::RunStepAlone(const StepKeys& step, const StepKeys& next) {
 bool PrefillTile::CanRunWholeSteps() const {
   const AttentionArguments& a = call_.arguments;
   const bool plain = !call_.adjusts_scores && !call_.has_pair_mask && !skips_;
-  // Of N:M, only what nobody counts; LSE needs the sums of weights that are not rounded.
-  const bool unobserved = a.lse == nullptr && (!thinner_.active() || !call_.counts_drops);
-  return call_.kernels.run_steps != nullptr && plain && unobserved && a.head_dim == a.dim_v() &&
+  if (call_.kernels.weigh != nullptr) return plain;
+  // Of N:M, run_steps knows only what nobody counts; LSE needs sums of weights that are not
+  // rounded.
+  return call_.kernels.run_steps != nullptr && plain && a.lse == nullptr &&
+         (!thinner_.active() || !call_.counts_drops) && a.head_dim == a.dim_v() &&
          (a.head_dim == 64 || a.head_dim == 128) && rows_ % kStepsRows == 0;
 }
 
-/// Whether all rows see all of the step, and the rule is what run_steps knows.
+/// Whether all rows see all of the step, and the rule is what `weigh` and `run_steps` know.
 bool PrefillTile::IsWhole(const StepKeys& step) const {
   if (step.count < kStepKeys || !(step.visited == BitRange(0, kStepKeys)) ||
       !scratch_.spans[0].Covers(step.first, step.first + kStepKeys) ||
@@ -101,43 +103,70 @@ bool PrefillTile::IsWhole(const StepKeys& step) const {
   return thinner_.IsPlainTwoOfFour(step, first_query_);
 }
 
-bool PrefillTile::HasManyWholeSteps() {
-  int32_t count = 0;
-  for (StepKeys step = NextStep(0); step.count > 0 && count < kFewestWholeSteps;
-       step = NextStep(step.first + kStepKeys)) {
-    if (IsWhole(step)) ++count;
+bool PrefillTile::HasEnoughWholeSteps() {
+  const int32_t enough = call_.kernels.weigh != nullptr ? 1 : kFewestWholeSteps;
+  StepKeys step = {.first = -kStepKeys};
+  for (int32_t count = 0; count < enough; ++count) {
+    step = NextStep(step.first + kStepKeys, StepKind::kWhole);
+    if (step.count == 0) return false;
   }
-  return count == kFewestWholeSteps;
+  return true;
 }
 
 /// The whole steps, after all others: these leave every row a base to start from. Where a row has
 /// none, steps run alone until it has.
 bool PrefillTile::RunWholeSteps() {
+  if (call_.kernels.weigh == nullptr) pipeline_.Drain();
+  StepKeys step = NextStep(0, StepKind::kWhole);
+  while (step.count > 0 && !EveryRowHasScores()) {
+    const StepKeys next = NextStep(step.first + kStepKeys, StepKind::kWhole);
+    RunStepAlone(step, next);
+    step = next;
+  }
+  if (call_.kernels.weigh == nullptr) return RunStepsFrom(step);
+  while (step.count > 0) {
+    const StepKeys next = NextStep(step.first + kStepKeys, StepKind::kWhole);
+    WeighStep(step, next);
+    step = next;
+  }
+  return true;
+}
+
+void PrefillTile::WeighStep(const StepKeys& step, const StepKeys& next) {
+  const void* next_keys = next.count > 0 ? PackedOf(next).keys : nullptr;
+  RowMask* kept = thinner_.active() && call_.counts_drops ? scratch_.masks : nullptr;
+  if (!pipeline_.Weigh(PackedOf(step), next_keys, thinner_.active(), kept)) {
+    return RunStepAlone(step, next);
+  }
+  for (int32_t r = 0; kept != nullptr && r < rows_; ++r) {
+    drops_.pairs += kStepKeys - Count(kept[r]);
+  }
+  RecordWhole(step, kept);
+}
+
+void PrefillTile::RecordWhole(const StepKeys& step, const RowMask* kept) const {
+  if (call_.arguments.executed == nullptr) return;
+  for (int32_t r = 0; r < rows_; ++r) {
+    WriteExecuted(call_, step, b_, head_, first_query_ + r,
+                  kept != nullptr ? kept[r] : step.visited);
+  }
+}
+
+/// Whole steps from `step` on, by Kernels::run_steps.
+bool PrefillTile::RunStepsFrom(StepKeys step) {
   constexpr int32_t kMostSteps = 64;
   PackedStep steps[kMostSteps];
-  int32_t count = 0;
-  const auto run = [&] {
-    const bool fits = count == 0 || RunSteps(steps, count);
-    count = 0;
-    return fits;
-  };
   pipeline_.Drain();
-  for (StepKeys step = NextStep(0); step.count > 0; step = NextStep(step.first + kStepKeys)) {
-    if (!IsWhole(step)) continue;
-    if (!has_bases_ && count == 0 && !EveryRowHasScores()) {
-      RunStepAlone(step, {});
-      pipeline_.Drain();
-      continue;
+  while (step.count > 0) {
+    int32_t count = 0;
+    for (; step.count > 0 && count < kMostSteps; ++count) {
+      RecordWhole(step, nullptr);
+      steps[count] = PackedOf(step);
+      step = NextStep(step.first + kStepKeys, StepKind::kWhole);
     }
-    if (call_.arguments.executed != nullptr) {
-      for (int32_t r = 0; r < rows_; ++r) {
-        WriteExecuted(call_, step, b_, head_, first_query_ + r, step.visited);
-      }
-    }
-    steps[count++] = PackedOf(step);
-    if (count == kMostSteps && !run()) return false;
+    if (!RunSteps(steps, count)) return false;
   }
-  return run();
+  return true;
 }
 
 bool PrefillTile::EveryRowHasScores() const {
@@ -166,9 +195,10 @@ bool PrefillTile::RunSteps(const PackedStep* steps, int32_t count) {
                                   .scratch = scratch_.pipeline.s[0]});
 }
 
-/// The first visited step at or after key `first` (a multiple of kStepKeys); no keys where there is
-/// none.
-StepKeys PrefillTile::NextStep(int32_t first) {
+/// The first visited step of a kind at or after key `first` (a multiple of kStepKeys); no keys
+/// where there is none. Where whole steps do not run together, all are of the other kind.
+StepKeys PrefillTile::NextStep(int32_t first, StepKind kind) {
+  if (kind == StepKind::kWhole && !whole_steps_) return {};
   for (; first < std::max(end_, sink_end_); first += kStepKeys) {
     // Between the sinks and the windows of all rows there is nothing to see.
     if (first >= sink_end_ && first + kStepKeys <= begin_) {
@@ -178,7 +208,8 @@ StepKeys PrefillTile::NextStep(int32_t first) {
     const StepKeys step{.first = first,
                         .count = std::min(kStepKeys, sequence_.keys() - first),
                         .visited = index_row_.Visited(first / kStepKeys)};
-    if (Any(step.visited)) return step;
+    if (!Any(step.visited)) continue;
+    if (!whole_steps_ || IsWhole(step) == (kind == StepKind::kWhole)) return step;
   }
   return {};
 }

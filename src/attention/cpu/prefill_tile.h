@@ -36,7 +36,7 @@ struct PrefillScratch {
 class PrefillTile {
  public:
   /// Queries [first_query, first_query + tile rows) of `head` of sequence `b`, clipped to its end.
-  /// `whole_steps`: Kernels::run_steps may be used.
+  /// `whole_steps`: Kernels::weigh and run_steps may be used.
   PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
               PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query,
               bool whole_steps);
@@ -44,6 +44,9 @@ class PrefillTile {
   [[nodiscard]] bool Run();
 
  private:
+  /// Whole steps: those that all rows see whole, where they run together.
+  enum class StepKind : uint8_t { kWhole, kOther };
+
   /// Tiles of a step: one, or two of 64 columns.
   struct Tiles {
     int32_t count;
@@ -55,13 +58,16 @@ class PrefillTile {
   void Start();
   /// `next_keys`: packed keys of the step after this one, or null.
   void RunStep(const StepKeys& step, const void* keys, const void* values, const void* next_keys);
-  StepKeys NextStep(int32_t first);
+  StepKeys NextStep(int32_t first, StepKind kind);
   PackedStep PackedOf(const StepKeys& step) const;
   void RunStepAlone(const StepKeys& step, const StepKeys& next);
   bool CanRunWholeSteps() const;
   bool IsWhole(const StepKeys& step) const;
-  bool HasManyWholeSteps();
+  bool HasEnoughWholeSteps();
   bool RunWholeSteps();
+  void WeighStep(const StepKeys& step, const StepKeys& next);
+  void RecordWhole(const StepKeys& step, const RowMask* kept) const;
+  bool RunStepsFrom(StepKeys step);
   bool EveryRowHasScores() const;
   bool RunSteps(const PackedStep* steps, int32_t count);
   void RunColumns();
