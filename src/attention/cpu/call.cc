@@ -55,6 +55,11 @@ bool SkipThreshold(const Call& call, int32_t b, float* threshold) {
 float FinishSum(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
                 float base, float sum) {
   const AttentionArguments& a = call.arguments;
+  // Never 0 for a sum that is not, which would hide a NaN among the values.
+  constexpr float kSmallest = std::numeric_limits<float>::denorm_min();
+  if (a.sink_logits == nullptr && a.lse == nullptr) {
+    return sum != 0.0f ? std::max(1.0f / sum, kSmallest) : 0.0f;
+  }
   float scale = 0.0f;
   float lse = -std::numeric_limits<float>::infinity();
   if (sum != 0.0f) {
@@ -67,14 +72,25 @@ float FinishSum(const Call& call, const SequenceView& sequence, int32_t query, i
       shrink = std::exp2(double{base} - top);
       total = total * shrink + std::exp2(sink - top);
     }
-    // Never 0, which would hide a NaN among the values.
-    scale = std::max(static_cast<float>(shrink / total), std::numeric_limits<float>::denorm_min());
+    scale = std::max(static_cast<float>(shrink / total), kSmallest);
     if (a.lse != nullptr) {
       lse = static_cast<float>((top + std::log2(total)) * std::numbers::ln2_v<double>);
     }
   }
   if (a.lse != nullptr) a.lse[sequence.QueryOffset(a.lse_stride, query, head)] = lse;
   return scale;
+}
+
+QueryRows QueryRowsOf(const Call& call, const SequenceView& sequence, int32_t query, int32_t count,
+                      int32_t head) {
+  const AttentionArguments& a = call.arguments;
+  const auto element = static_cast<int64_t>(SizeOf(a.dtype));
+  return {.dtype = a.dtype,
+          .rows = static_cast<const char*>(a.q.data) +
+                  sequence.QueryOffset(a.q.stride, query, head) * element,
+          .stride = a.q.stride.row * element,
+          .count = count,
+          .dim = a.head_dim};
 }
 
 OutputRows OutputRowsOf(const Call& call, const SequenceView& sequence, int32_t query,

@@ -52,6 +52,10 @@ bool SkipThreshold(const Call& call, int32_t b, float* threshold);
 float FinishSum(const Call& call, const SequenceView& sequence, int32_t query, int32_t head,
                 float base, float sum);
 
+/// Where `count` rows of Q from `query` on lie.
+QueryRows QueryRowsOf(const Call& call, const SequenceView& sequence, int32_t query, int32_t count,
+                      int32_t head);
+
 /// Where `count` rows of O from `query` on lie. Not streamed: who streams orders the rows too.
 OutputRows OutputRowsOf(const Call& call, const SequenceView& sequence, int32_t query,
                         int32_t count, int32_t head, const float* scales);

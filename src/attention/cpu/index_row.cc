@@ -1,6 +1,8 @@
 #include "attention/cpu/index_row.h"
 
 #include <algorithm>
+#include <bit>
+#include <limits>
 
 namespace tamis::cpu {
 
@@ -40,6 +42,17 @@ RowMask IndexRow::Visited(int32_t s) {
     }
   }
   return mask & valid;
+}
+
+int32_t IndexRow::NextVisited(int32_t s) const {
+  if (index_ == nullptr || window_begin_ != window_end_) return s;
+  const int32_t blocks = kStepKeys / index_->shape.key_block;  // a step's
+  const auto words = static_cast<int32_t>(index_->shape.row_words());
+  for (int32_t block = s * blocks, word = block / 32; word < words; block = ++word * 32) {
+    const uint32_t bits = bitmap_[word] >> (block % 32);
+    if (bits != 0) return (block + std::countr_zero(bits)) / blocks;
+  }
+  return std::numeric_limits<int32_t>::max() / kStepKeys;
 }
 
 int32_t IndexRow::NextColumns(int32_t* keys, int32_t limit) {

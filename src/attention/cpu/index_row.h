@@ -18,6 +18,9 @@ class IndexRow {
   /// Columns of step `s` in visited blocks or windows. Cheap where steps are asked for in ascending
   /// order.
   RowMask Visited(int32_t s);
+  /// The first step from `s` on of which Visited may hold something; a large number where there is
+  /// none.
+  int32_t NextVisited(int32_t s) const;
   bool has_columns() const { return column_ != column_end_; }
 
   /// Writes up to `limit` of the columns that lie in no visited block or window to `keys`,

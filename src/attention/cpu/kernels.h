@@ -54,6 +54,16 @@ struct QueryRows {
   const void* rows;
   int64_t stride;  ///< bytes
   int32_t count;
+  int32_t dim;
+};
+
+/// Rows of queries on their way to elements of the table, a few after each register tile: they come
+/// from memory, and many strides lie badly in the caches.
+struct QueryLoad {
+  QueryRows from;
+  void* to;             ///< [from.count][from.dim]
+  int32_t fetched = 0;  ///< rows that are on their way
+  int32_t loaded = 0;
 };
 
 /// Rows of outputs where the caller wants them.
@@ -155,6 +165,7 @@ struct WeighArguments {
   const float* bases;  ///< [rows]
   float* sums;         ///< [rows][kSumLanes]: weights are added
   float* old_sums;     ///< [rows][kSumLanes] scratch
+  QueryLoad* load;     ///< to be continued
   const void* ahead;   ///< as in ScoreArguments
   int64_t ahead_bytes;
 };
@@ -252,6 +263,8 @@ struct Kernels {
   /// Null where another way is faster. False where a weight is NaN or so large that
   /// bases must move: sums are as they were, and p holds nothing.
   bool (*weigh)(const WeighArguments&);
+  /// What `weigh` has left of a load.
+  void (*finish_load)(QueryLoad&);
   void (*values)(const ValueArguments&);
   /// totals[row] = what softmax has left in sums[row], added up.
   void (*row_totals)(const float* sums, int32_t rows, float* totals);

@@ -13,8 +13,6 @@ namespace {
 /// Packed bytes of a wave. Larger waves balance better; a KV head that needs more is a wave alone.
 constexpr int64_t kWaveBytes = int64_t{192} << 20;
 
-constexpr int64_t kLine = 64;
-
 int32_t StepsOf(int32_t keys) { return (keys + kStepKeys - 1) / kStepKeys; }
 
 /// One KV head of one sequence in the current wave.
@@ -104,15 +102,15 @@ class Prefill {
     });
     std::sort(items_, items_ + item_count_,
               [](const Item& x, const Item& y) { return x.key < y.key; });
+    // A worker claims its next tile row before it runs one, so that it can bring the queries.
     std::atomic<int64_t> claimed{0};
     call_.pool->ParallelFor(call_.pool->size(), [&](int64_t /*i*/, int worker) {
-      int64_t next = claimed++;
-      while (next < item_count_) {
-        const int64_t item = next;
+      for (int64_t item = claimed++, next = 0; item < item_count_; item = next) {
         next = claimed++;
-        if (next < item_count_) FetchQueries(items_[next].index());
-        RunItem(items_[item].index(), scratch_[worker]);
+        RunItem(items_[item].index(), next < item_count_ ? items_[next].index() : -1,
+                scratch_[worker]);
       }
+      if (call_.streams_output) call_.kernels.order_streamed_rows();
     });
   }
 
@@ -140,7 +138,8 @@ class Prefill {
     const int32_t sink_end = std::max(top.sink_end, bottom.sink_end);
     const int32_t begin = std::min(top.begin, bottom.begin);
     const int32_t end = std::max(bottom.end, sink_end);
-    for (int32_t s = 0; s < unit.steps && s * kStepKeys < end; ++s) {
+    const int32_t steps = std::min(unit.steps, StepsOf(end));
+    for (int32_t s = row.NextVisited(0); s < steps; s = row.NextVisited(s + 1)) {
       const int32_t first = s * kStepKeys;
       if (first >= sink_end && first + kStepKeys <= begin) continue;
       if (!Any(row.Visited(s))) continue;
@@ -208,31 +207,28 @@ class Prefill {
             .first_query = static_cast<int32_t>(within / group) * call_.tiles.rows};
   }
 
-  void RunItem(int64_t index, PrefillScratch& scratch) const {
+  /// `next`: the tile row that this worker runs after it; -1: none.
+  void RunItem(int64_t index, int64_t next, PrefillScratch& scratch) const {
     const Place place = PlaceOf(index);
     const PackedHead packed{keys_ + place.unit.first_step * sizes_.key_step_bytes,
                             values_ + place.unit.first_step * sizes_.value_step_bytes};
+    const NextTileRow next_row = next < 0 ? NextTileRow{} : NextOf(PlaceOf(next));
     const auto run = [&](bool whole_steps) {
       return PrefillTile(call_, sizes_, packed, scratch, place.unit.b, place.head,
-                         place.first_query, whole_steps)
+                         place.first_query, next_row, whole_steps)
           .Run();
     };
     if (!run(true)) static_cast<void>(run(false));
   }
 
-  /// Fetches the queries of a tile row that is about to run into L2: they come from memory, and
-  /// where few keys are visited loading them is a twentieth of the time.
-  void FetchQueries(int64_t index) const {
-    const Place place = PlaceOf(index);
-    const AttentionArguments& a = call_.arguments;
-    const SequenceView sequence(a, place.unit.b);
-    const auto element = static_cast<int64_t>(SizeOf(a.dtype));
+  NextTileRow NextOf(const Place& place) const {
+    const SequenceView sequence(call_.arguments, place.unit.b);
     const int32_t rows = std::min(call_.tiles.rows, sequence.queries() - place.first_query);
-    const char* row = static_cast<const char*>(a.q.data) +
-                      sequence.QueryOffset(a.q.stride, place.first_query, place.head) * element;
-    for (int32_t r = 0; r < rows; ++r, row += a.q.stride.row * element) {
-      for (int64_t i = 0; i < a.head_dim * element; i += kLine) __builtin_prefetch(row + i, 0, 2);
-    }
+    // The diagonal comes first where the mask is causal.
+    const int64_t diagonal = sequence.QueryPosition(place.first_query) / kStepKeys;
+    const int64_t step = std::clamp<int64_t>(diagonal, 0, place.unit.steps - 1);
+    return {.queries = QueryRowsOf(call_, sequence, place.first_query, rows, place.head),
+            .keys = keys_ + (place.unit.first_step + step) * sizes_.key_step_bytes};
   }
 
   const Call& call_;

@@ -1,6 +1,7 @@
 #include "attention/cpu/prefill_pipeline.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tamis::cpu {
 
@@ -29,13 +30,23 @@ PipelineScratch::PipelineScratch(const Call& call, Carver& carver) {
   running_max = carver.Take<float>(rows);
   step_max = carver.Take<float>(rows);
   sums = carver.Take<float>(rows * kSumLanes);
-  old_sums = call.kernels.weigh != nullptr ? carver.Take<float>(rows * kSumLanes) : nullptr;
+  const int64_t weighs = call.kernels.weigh != nullptr ? rows : 0;
+  old_sums = carver.Take<float>(weighs * kSumLanes);
+  next_q = carver.Take<char>(weighs * call.arguments.head_dim * element);
 }
 
 PrefillPipeline::PrefillPipeline(const Call& call, const PackedSizes& sizes,
                                  PipelineScratch& scratch, int32_t row_blocks,
-                                 const QueryRows& queries)
-    : call_(call), sizes_(sizes), scratch_(scratch), row_blocks_(row_blocks), queries_(queries) {
+                                 const QueryRows& queries, const NextTileRow& next)
+    : call_(call),
+      sizes_(sizes),
+      scratch_(scratch),
+      row_blocks_(row_blocks),
+      queries_(queries),
+      queries_loaded_(scratch.has_q),
+      next_queries_{.from = next.queries, .to = scratch.next_q},
+      next_row_keys_(next.keys) {
+  scratch.has_q = false;
   SetBuffers();
   if (call.kernels.begin_products != nullptr) call.kernels.begin_products();
 }
@@ -173,6 +184,7 @@ bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, bool 
                             .bases = bases_,
                             .sums = scratch_.sums,
                             .old_sums = scratch_.old_sums,
+                            .load = &next_queries_,
                             .ahead = step.values,
                             .ahead_bytes = sizes_.value_step_bytes})) {
     return false;
@@ -184,7 +196,7 @@ bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, bool 
 }
 
 void PrefillPipeline::DrainSoftmax() {
-  next_keys_ = nullptr;
+  next_keys_ = next_row_keys_;
   if (scored_ != nullptr) FinishEarlier(0);
 }
 
@@ -193,7 +205,22 @@ void PrefillPipeline::Drain() {
   if (weighed_ != nullptr) FinishEarlier(0);
 }
 
+void PrefillPipeline::FetchNextQueries() const {
+  constexpr int64_t kLine = 64;
+  const QueryRows& next = next_queries_.from;
+  const int64_t bytes = next.dim * static_cast<int64_t>(SizeOf(next.dtype));
+  for (int32_t row = 0; row < next.count; ++row) {
+    const char* queries = static_cast<const char*>(next.rows) + row * next.stride;
+    for (int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(queries + i, 0, 2);
+  }
+}
+
 void PrefillPipeline::Finish(const OutputRows& output) {
+  if (next_queries_.loaded > 0) {
+    call_.kernels.finish_load(next_queries_);
+    std::swap(scratch_.q, scratch_.next_q);
+    scratch_.has_q = true;
+  }
   if (weighed_ != nullptr) {
     call_.kernels.values(Values(*weighed_, &output));
   } else {

@@ -17,6 +17,12 @@ struct PackedSizes {
   int64_t value_step_bytes;
 };
 
+/// What of the tile row after this one may be brought early.
+struct NextTileRow {
+  QueryRows queries = {};      ///< of no rows: nothing is known
+  const void* keys = nullptr;  ///< packed: the step it probably runs first
+};
+
 /// A worker's memory for the steps under way.
 struct PipelineScratch {
   PipelineScratch(const Call& call, Carver& carver);
@@ -28,8 +34,12 @@ struct PipelineScratch {
   float* bases[2];
   float* running_max;
   float* step_max;
-  float* sums;      // [kMaxTileRows][kSumLanes]
-  float* old_sums;  // the same, where Kernels::weigh is used
+  float* sums;  // [kMaxTileRows][kSumLanes]
+
+  // Where Kernels::weigh is used:
+  float* old_sums;     // as sums
+  char* next_q;        // as q, of the tile row after this one
+  bool has_q = false;  // q holds the queries of the tile row that comes
 };
 
 /// One step. `ranges` and `seen` are as in ScoreArguments and ValueArguments.
@@ -51,7 +61,7 @@ struct Stage {
 class PrefillPipeline {
  public:
   PrefillPipeline(const Call& call, const PackedSizes& sizes, PipelineScratch& scratch,
-                  int32_t row_blocks, const QueryRows& queries);
+                  int32_t row_blocks, const QueryRows& queries, const NextTileRow& next);
   ~PrefillPipeline();
   PrefillPipeline(const PrefillPipeline&) = delete;
   PrefillPipeline& operator=(const PrefillPipeline&) = delete;
@@ -66,6 +76,8 @@ class PrefillPipeline {
   /// Scores and step_max of the step at hand are final: running_max is raised; softmax and values
   /// follow. A step that is not pushed leaves no trace.
   void Push();
+  /// Fetches the next tile row's queries, for a tile row that does not load them: without Weigh.
+  void FetchNextQueries() const;
   /// Score, Push and all between them where Kernels::weigh is used: for a step that all rows see
   /// whole, after one that has given every row a base. False, and nothing done, where it must move
   /// bases: then it goes through Score and Push. `kept` is as in WeighArguments.
@@ -90,7 +102,9 @@ class PrefillPipeline {
   PipelineScratch& scratch_;
   int32_t row_blocks_;
   QueryRows queries_;
-  bool queries_loaded_ = false;
+  bool queries_loaded_;
+  QueryLoad next_queries_;
+  const void* next_row_keys_;
   Stage stages_[3];
   int32_t turn_ = 0;              // steps pushed
   Stage* scored_ = nullptr;       // softmax is due

@@ -36,7 +36,7 @@ PrefillScratch::PrefillScratch(const Call& call, Carver& carver) : pipeline(call
 
 PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
                          PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query,
-                         bool whole_steps)
+                         const NextTileRow& next, bool whole_steps)
     : call_(call),
       sizes_(sizes),
       packed_(packed),
@@ -51,11 +51,13 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
       rows_(std::min(call.tiles.rows, sequence_.queries() - first_query)),
       skips_(SkipThreshold(call, b, &threshold_)),
       whole_steps_(whole_steps && CanRunWholeSteps()),
-      pipeline_(call, sizes, scratch.pipeline, row_blocks(), Queries()) {}
+      pipeline_(call, sizes, scratch.pipeline, row_blocks(),
+                QueryRowsOf(call, sequence_, first_query, rows_, head), next) {}
 
 bool PrefillTile::Run() {
   Start();
   whole_steps_ = whole_steps_ && HasEnoughWholeSteps();
+  if (!whole_steps_ || call_.kernels.weigh == nullptr) pipeline_.FetchNextQueries();
   for (StepKeys step = NextStep(0, StepKind::kOther); step.count > 0;) {
     StepKeys next = NextStep(step.first + kStepKeys, StepKind::kOther);
     RunStepAlone(step, next.count > 0 ? next : NextStep(0, StepKind::kWhole));
@@ -199,7 +201,10 @@ bool PrefillTile::RunSteps(const PackedStep* steps, int32_t count) {
 /// where there is none. Where whole steps do not run together, all are of the other kind.
 StepKeys PrefillTile::NextStep(int32_t first, StepKind kind) {
   if (kind == StepKind::kWhole && !whole_steps_) return {};
-  for (; first < std::max(end_, sink_end_); first += kStepKeys) {
+  const int32_t end = std::max(end_, sink_end_);
+  for (; first < end; first += kStepKeys) {
+    first = index_row_.NextVisited(first / kStepKeys) * kStepKeys;
+    if (first >= end) break;
     // Between the sinks and the windows of all rows there is nothing to see.
     if (first >= sink_end_ && first + kStepKeys <= begin_) {
       if (begin_ >= end_) break;
@@ -212,16 +217,6 @@ StepKeys PrefillTile::NextStep(int32_t first, StepKind kind) {
     if (!whole_steps_ || IsWhole(step) == (kind == StepKind::kWhole)) return step;
   }
   return {};
-}
-
-QueryRows PrefillTile::Queries() const {
-  const AttentionArguments& a = call_.arguments;
-  const auto element = static_cast<int64_t>(SizeOf(a.dtype));
-  return {.dtype = a.dtype,
-          .rows = static_cast<const char*>(a.q.data) +
-                  sequence_.QueryOffset(a.q.stride, first_query_, head_) * element,
-          .stride = a.q.stride.row * element,
-          .count = rows_};
 }
 
 void PrefillTile::Start() {
@@ -500,7 +495,6 @@ void PrefillTile::Finish() {
   OutputRows output = OutputRowsOf(call_, sequence_, first_query_, rows_, head_, scales);
   output.stream = call_.streams_output;
   pipeline_.Finish(output);
-  if (call_.streams_output) call_.kernels.order_streamed_rows();
 }
 
 }  // namespace tamis::cpu

@@ -36,10 +36,11 @@ struct PrefillScratch {
 class PrefillTile {
  public:
   /// Queries [first_query, first_query + tile rows) of `head` of sequence `b`, clipped to its end.
+  /// `next`: the tile row that runs after it in this scratch.
   /// `whole_steps`: Kernels::weigh and run_steps may be used.
   PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
               PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query,
-              bool whole_steps);
+              const NextTileRow& next, bool whole_steps);
   /// False, and nothing is stored, where whole steps found numbers that are too large for them.
   [[nodiscard]] bool Run();
 
@@ -54,7 +55,6 @@ class PrefillTile {
     bool dropped[2];
   };
 
-  QueryRows Queries() const;
   void Start();
   /// `next_keys`: packed keys of the step after this one, or null.
   void RunStep(const StepKeys& step, const void* keys, const void* values, const void* next_keys);
