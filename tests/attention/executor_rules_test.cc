@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "attention/executor_testing.h"
@@ -84,6 +85,33 @@ TEST(ExecutorRules, SkipSoftmax) {
           const TileRule rule{.skip_softmax = {.lambda = lambdas.data(), .geometry = geometry}};
           ExpectAllMatch(problem, nullptr, rule, UlpsOf(values), Pool());
         }
+      }
+    }
+  }
+}
+
+/// A sink that takes all the mass leaves the keys a weight of e^-300, which fp32 calls 0: what they
+/// add is nothing, but for a NaN, which stays one.
+TEST(ExecutorRules, HugeSinksHideNoNan) {
+  for (const Phase phase : {Phase::kPrefill, Phase::kDecode}) {
+    Problem problem({.head_dim = 32,
+                     .query_tokens = phase == Phase::kDecode ? 2 : 200,
+                     .key_tokens = 400,
+                     .sink_logits = true,
+                     .phase = phase});
+    AttentionArguments& a = problem.arguments;
+    const std::vector<float> sinks(static_cast<size_t>(a.q_heads), 300.0f);
+    a.sink_logits = sinks.data();
+    constexpr int32_t kColumn = 3;
+    auto* values = static_cast<float*>(const_cast<void*>(a.v.data));
+    values[kColumn] = std::nanf("");  // key 0 of KV head 0, which every query sees
+    for (const cpu::Variant variant : Variants()) {
+      RunVariant(variant, problem, nullptr, {}, Pool());
+      for (int32_t query = 0; query < a.query_tokens; ++query) {
+        EXPECT_TRUE(std::isnan(problem.Output(0, 0, query, kColumn)))
+            << VariantName(variant) << ' ' << query;
+        EXPECT_NEAR(problem.Output(0, 0, query, kColumn + 1), 0.0, 1e-30)
+            << VariantName(variant) << ' ' << query;
       }
     }
   }

@@ -5,7 +5,8 @@
 SmolLM2: prompts of 512 tokens and greedy continuations of several kinds, against transformers in
 f32. In f32 every top-1 token must be the same. In bf16 the share of equal top-1 tokens must be
 MEDIAN_BF16 on the median prompt and, over all prompts, no worse than that of transformers' own bf16
-(a passage can amplify any rounding: there bf16 of either engine departs from f32). Small random
+(a passage can amplify any rounding: there bf16 of either engine departs from f32); and so must the
+divergence of the next token's distribution, which is finer than a count of tokens. Small random
 checkpoints of every architecture in safetensors: one pass, chunks with single steps after them, paged
 cache. Prints tables; exits with 1 where a bound is missed.
 """
@@ -116,7 +117,7 @@ def smollm2_prompts(model_path, novels):
 def smollm2_reference(model_path, long_prompts, short_prompts, cache):
     """The reference's answers; loading the GGUF takes it a minute, so they are kept in `cache`."""
     stat = model_path.stat()
-    state = repr((transformers.__version__, torch.__version__, stat.st_size, stat.st_mtime,
+    state = repr(("divergence", transformers.__version__, torch.__version__, stat.st_size, stat.st_mtime,
                   long_prompts, short_prompts, GREEDY_TOKENS))
     file = cache / f"reference-{hashlib.sha256(state.encode()).hexdigest()[:16]}.npz"
     if file.exists():
@@ -131,7 +132,9 @@ def smollm2_reference(model_path, long_prompts, short_prompts, cache):
         answers[f"logits {name}"] = reference_logits(model, ids)
     model.to(torch.bfloat16)
     for name, ids in long_prompts.items():
-        answers[f"bf16 top-1 {name}"] = reference_logits(model, ids).argmax(1)
+        logits = reference_logits(model, ids)
+        answers[f"bf16 top-1 {name}"] = logits.argmax(1)
+        answers[f"bf16 divergence {name}"] = divergence(logits, answers[f"logits {name}"])
     cache.mkdir(parents=True, exist_ok=True)
     np.savez(file, **answers)
     return answers
@@ -141,24 +144,33 @@ def same_top1(ours, theirs):
     return float((ours == theirs).mean())
 
 
+def divergence(ours, theirs):
+    """Mean Kullback-Leibler divergence of our distributions from theirs, in nats."""
+    ours, theirs = (torch.log_softmax(torch.from_numpy(np.asarray(x, dtype=np.float64)), dim=1)
+                    for x in (ours, theirs))
+    return float((theirs.exp() * (theirs - ours)).sum(1).mean())
+
+
 def check_smollm2(tamis, model_path, novels, cache, report):
     long_prompts, short_prompts = smollm2_prompts(model_path, novels)
     reference = smollm2_reference(model_path, long_prompts, short_prompts, cache)
     theirs = {name: reference[f"logits {name}"] for name in long_prompts}
     top1 = {name: logits.argmax(1) for name, logits in theirs.items()}
     bf16 = {name: same_top1(reference[f"bf16 top-1 {name}"], top1[name]) for name in long_prompts}
+    bf16_divergences = {name: float(reference[f"bf16 divergence {name}"]) for name in long_prompts}
     print(f"{model_path.name}: top-1 tokens equal to transformers' in f32, {PROMPT_TOKENS}-token "
           "prompts")
     print("  transformers' own bf16: "
           + "  ".join(f"{name} {100 * share:.2f} %" for name, share in bf16.items()))
     for dtype in ("f32", "bf16"):
         for how, options in PASSES.items():
-            shares = {}
+            shares, divergences = {}, {}
             for name, ids in long_prompts.items():
                 ours = tamis.logits(model_path, dtype, ids, **options)
                 shares[name] = same_top1(ours.argmax(1), top1[name])
+                divergences[name] = divergence(ours, theirs[name])
                 print(f"        {dtype:4}  {how:14} {name:22} {100 * shares[name]:6.2f} %   "
-                      f"relative error {relative_error(ours, theirs[name]):.2e}")
+                      f"KL {divergences[name]:.2e}   relative error {relative_error(ours, theirs[name]):.2e}")
             mean, median = (100 * f(list(shares.values())) for f in (np.mean, np.median))
             if dtype == "f32":
                 report.line(mean == 100, f"f32   {how:14} {mean:.2f} % (must be 100)")
@@ -167,6 +179,9 @@ def check_smollm2(tamis, model_path, novels, cache, report):
                 report.line(median >= MEDIAN_BF16 and mean >= floor,
                             f"bf16  {how:14} median prompt {median:.2f} % (must be {MEDIAN_BF16}), all "
                             f"{mean:.2f} % (transformers' bf16: {floor:.2f})")
+                ours, most = (float(np.mean(list(x.values()))) for x in (divergences, bf16_divergences))
+                report.line(ours <= most, f"bf16  {how:14} mean KL {ours:.2e} "
+                                          f"(transformers' bf16: {most:.2e})")
     print(f"{model_path.name}: {GREEDY_TOKENS} greedy tokens in f32")
     for name, ids in short_prompts.items():
         ours = tamis.greedy(model_path, "f32", ids, GREEDY_TOKENS)

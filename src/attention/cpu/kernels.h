@@ -121,14 +121,20 @@ struct ThinArguments {
   const RowMask* always;  ///< [rows]; null: none
 };
 
-/// Running maxima, and what the exponentials of a step need of them.
+/// How far (in powers of two) weights may exceed 1 before bases move: fp32 and bfloat16 hold them
+/// as well there, and outputs are spared a factor.
+inline constexpr float kLargestRise = 16.0f;
+
+/// Running maxima, and the bases that exponentials are held to: of every row what its running
+/// maximum was, times the factor, when bases moved last.
 struct RaiseArguments {
-  const float* step_max;  ///< [rows] largest score of a row in the step; -inf: none
-  int32_t rows;           ///< up to the next multiple of kSumLanes may be read and written
-  float factor;           ///< as in SoftmaxArguments
-  float* running_max;     ///< [rows] raised to step_max
-  float* bases;           ///< [rows] out: running_max * factor; 0 for -inf
-  float* alpha;           ///< [rows] out: what older sums and outputs are multiplied by
+  const float* step_max;   ///< [rows] largest score of a row in the step; -inf: none
+  int32_t rows;            ///< up to the next multiple of kSumLanes may be read and written
+  float factor;            ///< as in SoftmaxArguments
+  float* running_max;      ///< [rows] raised to step_max
+  const float* old_bases;  ///< [rows]
+  float* bases;            ///< [rows] out, where they move: running_max * factor; 0 for -inf
+  float* alpha;            ///< [rows] out: what older sums and outputs are multiplied by
 };
 
 /// Exponentials of a step, and their sums.
@@ -163,6 +169,7 @@ struct WeighArguments {
   RowMask* kept;       ///< [rows] out: what two_of_four keeps; null: not wanted
   float factor;        ///< as in SoftmaxArguments
   const float* bases;  ///< [rows]
+  float* maxima;       ///< [rows] out: largest score of each row; null: not wanted
   float* sums;         ///< [rows][kSumLanes]: weights are added
   float* old_sums;     ///< [rows][kSumLanes] scratch
   QueryLoad* load;     ///< to be continued
@@ -258,7 +265,8 @@ struct Kernels {
   /// maxima[row] = largest of s over the range of the row's block; -inf for an empty range.
   void (*row_maxima)(const float* s, int64_t s_stride, int32_t rows, const ColumnRange* ranges,
                      float* maxima);
-  void (*raise_maxima)(const RaiseArguments&);
+  /// False where bases stay; alpha is 1 then.
+  bool (*raise_maxima)(const RaiseArguments&);
   void (*softmax)(const SoftmaxArguments&);
   /// Null where another way is faster. False where a weight is NaN or so large that
   /// bases must move: sums are as they were, and p holds nothing.

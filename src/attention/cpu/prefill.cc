@@ -104,7 +104,7 @@ class Prefill {
               [](const Item& x, const Item& y) { return x.key < y.key; });
     // A worker claims its next tile row before it runs one, so that it can bring the queries.
     std::atomic<int64_t> claimed{0};
-    call_.pool->ParallelFor(call_.pool->size(), [&](int64_t /*i*/, int worker) {
+    call_.pool->Run([&](int worker) {
       for (int64_t item = claimed++, next = 0; item < item_count_; item = next) {
         next = claimed++;
         RunItem(items_[item].index(), next < item_count_ ? items_[next].index() : -1,

@@ -48,6 +48,8 @@ PrefillPipeline::PrefillPipeline(const Call& call, const PackedSizes& sizes,
       next_row_keys_(next.keys) {
   scratch.has_q = false;
   SetBuffers();
+  std::fill_n(scratch.bases[0], row_blocks * kRowBlock, 0.0f);
+  bases_ = scratch.bases[0];
   if (call.kernels.begin_products != nullptr) call.kernels.begin_products();
 }
 
@@ -61,7 +63,6 @@ void PrefillPipeline::SetBuffers() {
   Stage& stage = now();
   stage.s = scratch_.s[turn_ % 2];
   stage.p = scratch_.p[turn_ % 2];
-  stage.bases = scratch_.bases[turn_ % 2];
   stage.alpha = scratch_.alpha[turn_ % 3];
 }
 
@@ -146,14 +147,16 @@ void PrefillPipeline::FinishEarlier(int32_t first_block) {
 
 void PrefillPipeline::Push() {
   Stage& stage = now();
-  call_.kernels.raise_maxima({.step_max = scratch_.step_max,
-                              .rows = row_blocks_ * kRowBlock,
-                              .factor = call_.factor,
-                              .running_max = scratch_.running_max,
-                              .bases = stage.bases,
-                              .alpha = stage.alpha});
-  stage.moves_bases = true;
-  bases_ = stage.bases;
+  float* bases = scratch_.bases[bases_ == scratch_.bases[0] ? 1 : 0];
+  stage.moves_bases = call_.kernels.raise_maxima({.step_max = scratch_.step_max,
+                                                  .rows = row_blocks_ * kRowBlock,
+                                                  .factor = call_.factor,
+                                                  .running_max = scratch_.running_max,
+                                                  .old_bases = bases_,
+                                                  .bases = bases,
+                                                  .alpha = stage.alpha});
+  if (stage.moves_bases) bases_ = bases;
+  stage.bases = bases_;
   if (side_by_side()) {
     scored_ = &stage;
   } else {
@@ -165,7 +168,7 @@ void PrefillPipeline::Push() {
 }
 
 bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, bool two_of_four,
-                            RowMask* kept) {
+                            RowMask* kept, bool wants_maxima) {
   Stage& stage = now();
   std::fill_n(stage.ranges, row_blocks_, ColumnRange{0, kStepKeys});
   std::fill_n(stage.seen, row_blocks_, ColumnRange{0, kStepKeys});
@@ -182,6 +185,7 @@ bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, bool 
                             .kept = kept,
                             .factor = call_.factor,
                             .bases = bases_,
+                            .maxima = wants_maxima ? scratch_.step_max : nullptr,
                             .sums = scratch_.sums,
                             .old_sums = scratch_.old_sums,
                             .load = &next_queries_,
@@ -193,6 +197,11 @@ bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, bool 
   ++turn_;
   SetBuffers();
   return true;
+}
+
+void PrefillPipeline::Unweigh() {
+  weighed_ = nullptr;
+  std::copy_n(scratch_.old_sums, row_blocks_ * kRowBlock * kSumLanes, scratch_.sums);
 }
 
 void PrefillPipeline::DrainSoftmax() {

@@ -47,7 +47,7 @@ struct Stage {
   float* s;
   void* p;
   float* alpha;
-  float* bases;
+  const float* bases;
   bool moves_bases;  ///< older outputs are multiplied by alpha
   bool two_of_four;  ///< as in SoftmaxArguments
   const void* values;
@@ -81,8 +81,12 @@ class PrefillPipeline {
   /// Score, Push and all between them where Kernels::weigh is used: for a step that all rows see
   /// whole, after one that has given every row a base. False, and nothing done, where it must move
   /// bases: then it goes through Score and Push. `kept` is as in WeighArguments.
+  /// step_max is set where it is wanted; then Unweigh may take the step back.
   [[nodiscard]] bool Weigh(const PackedStep& step, const void* next_keys, bool two_of_four,
-                           RowMask* kept);
+                           RowMask* kept, bool wants_maxima);
+  void Unweigh();
+  /// What exponents are held to after what was pushed, [rows].
+  const float* bases() const { return bases_; }
   /// Ends what is under way.
   void Drain();
   /// Ends all softmax, so that sums are final.
@@ -106,10 +110,10 @@ class PrefillPipeline {
   QueryLoad next_queries_;
   const void* next_row_keys_;
   Stage stages_[3];
-  int32_t turn_ = 0;              // steps pushed
-  Stage* scored_ = nullptr;       // softmax is due
-  Stage* weighed_ = nullptr;      // values are due
-  const float* bases_ = nullptr;  // of the step that was pushed last
+  int32_t turn_ = 0;          // steps pushed
+  Stage* scored_ = nullptr;   // softmax is due
+  Stage* weighed_ = nullptr;  // values are due
+  const float* bases_;        // of the step that was pushed last
   const void* next_keys_ = nullptr;
   bool has_values_ = false;
 };

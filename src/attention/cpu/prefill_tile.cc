@@ -50,7 +50,9 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
       first_query_(first_query),
       rows_(std::min(call.tiles.rows, sequence_.queries() - first_query)),
       skips_(SkipThreshold(call, b, &threshold_)),
-      whole_steps_(whole_steps && CanRunWholeSteps()),
+      whole_steps_(whole_steps && !skips_ && CanRunWholeSteps()),
+      votes_on_weights_(skips_ && call.kernels.weigh != nullptr && CanRunWholeSteps() &&
+                        call.tiles.columns == kStepKeys),
       pipeline_(call, sizes, scratch.pipeline, row_blocks(),
                 QueryRowsOf(call, sequence_, first_query, rows_, head), next) {}
 
@@ -60,7 +62,7 @@ bool PrefillTile::Run() {
   if (!whole_steps_ || call_.kernels.weigh == nullptr) pipeline_.FetchNextQueries();
   for (StepKeys step = NextStep(0, StepKind::kOther); step.count > 0;) {
     StepKeys next = NextStep(step.first + kStepKeys, StepKind::kOther);
-    RunStepAlone(step, next.count > 0 ? next : NextStep(0, StepKind::kWhole));
+    RunOtherStep(step, next.count > 0 ? next : NextStep(0, StepKind::kWhole));
     step = next;
   }
   if (index_row_.has_columns()) RunColumns();
@@ -80,9 +82,28 @@ void PrefillTile::RunStepAlone(const StepKeys& step, const StepKeys& next) {
   RunStep(step, packed.keys, packed.values, next.count > 0 ? PackedOf(next).keys : nullptr);
 }
 
+/// Where skip-softmax lets a step stay, the next one probably stays too: it is weighed while its
+/// maxima are found. After a dropped one, maxima come first and weights only where it stays.
+void PrefillTile::RunOtherStep(const StepKeys& step, const StepKeys& next) {
+  if (!votes_on_weights_ || dropped_last_ || !IsWhole(step) || !EveryRowHasScores()) {
+    return RunStepAlone(step, next);
+  }
+  if (!WeighStep(step, next)) return;
+  float* running_max = scratch_.pipeline.running_max;
+  const float* step_max = scratch_.pipeline.step_max;
+  if (!Skips(step_max, running_max)) {
+    for (int32_t r = 0; r < rows_; ++r) running_max[r] = std::max(running_max[r], step_max[r]);
+    return RecordWeighed(step);
+  }
+  pipeline_.Unweigh();
+  dropped_last_ = true;
+  ++drops_.tiles;
+  drops_.pairs += int64_t{rows_} * kStepKeys;
+}
+
 bool PrefillTile::CanRunWholeSteps() const {
   const AttentionArguments& a = call_.arguments;
-  const bool plain = !call_.adjusts_scores && !call_.has_pair_mask && !skips_;
+  const bool plain = !call_.adjusts_scores && !call_.has_pair_mask;
   if (call_.kernels.weigh != nullptr) return plain;
   // Of N:M, run_steps knows only what nobody counts; LSE needs sums of weights that are not
   // rounded.
@@ -128,18 +149,30 @@ bool PrefillTile::RunWholeSteps() {
   if (call_.kernels.weigh == nullptr) return RunStepsFrom(step);
   while (step.count > 0) {
     const StepKeys next = NextStep(step.first + kStepKeys, StepKind::kWhole);
-    WeighStep(step, next);
+    if (WeighStep(step, next)) RecordWeighed(step);
     step = next;
   }
   return true;
 }
 
-void PrefillTile::WeighStep(const StepKeys& step, const StepKeys& next) {
+/// False where the step had to run alone.
+bool PrefillTile::WeighStep(const StepKeys& step, const StepKeys& next) {
   const void* next_keys = next.count > 0 ? PackedOf(next).keys : nullptr;
-  RowMask* kept = thinner_.active() && call_.counts_drops ? scratch_.masks : nullptr;
-  if (!pipeline_.Weigh(PackedOf(step), next_keys, thinner_.active(), kept)) {
-    return RunStepAlone(step, next);
+  if (pipeline_.Weigh(PackedOf(step), next_keys, thinner_.active(), KeptMasks(), skips_)) {
+    return true;
   }
+  RunStepAlone(step, next);
+  return false;
+}
+
+/// Where `weigh` leaves what N:M keeps; null where nobody asks.
+RowMask* PrefillTile::KeptMasks() const {
+  return thinner_.active() && call_.counts_drops ? scratch_.masks : nullptr;
+}
+
+/// Counts what a weighed step keeps.
+void PrefillTile::RecordWeighed(const StepKeys& step) {
+  const RowMask* kept = KeptMasks();
   for (int32_t r = 0; kept != nullptr && r < rows_; ++r) {
     drops_.pairs += kStepKeys - Count(kept[r]);
   }
@@ -171,16 +204,18 @@ bool PrefillTile::RunStepsFrom(StepKeys step) {
   return true;
 }
 
-bool PrefillTile::EveryRowHasScores() const {
+bool PrefillTile::EveryRowHasScores() {
   const float* running_max = scratch_.pipeline.running_max;
-  return std::all_of(running_max, running_max + rows_,
-                     [](float maximum) { return maximum > kMinusInfinity; });
+  every_row_has_scores_ =
+      every_row_has_scores_ || std::all_of(running_max, running_max + rows_,
+                                           [](float maximum) { return maximum > kMinusInfinity; });
+  return every_row_has_scores_;
 }
 
 bool PrefillTile::RunSteps(const PackedStep* steps, int32_t count) {
   if (!has_bases_) {
     for (int32_t r = 0; r < rows_; ++r) {
-      bases_[r] = ExponentBase(scratch_.pipeline.running_max[r], call_.factor);
+      bases_[r] = pipeline_.bases()[r];
     }
     has_bases_ = true;
   }
@@ -488,8 +523,7 @@ void PrefillTile::Finish() {
   float scales[kMaxTileRows];
   call_.kernels.row_totals(scratch_.pipeline.sums, rows_, scales);
   for (int32_t r = 0; r < rows_; ++r) {
-    const float base =
-        has_bases_ ? bases_[r] : ExponentBase(scratch_.pipeline.running_max[r], call_.factor);
+    const float base = has_bases_ ? bases_[r] : pipeline_.bases()[r];
     scales[r] = FinishSum(call_, sequence_, first_query_ + r, head_, base, scales[r]);
   }
   OutputRows output = OutputRowsOf(call_, sequence_, first_query_, rows_, head_, scales);

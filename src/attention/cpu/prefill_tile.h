@@ -65,10 +65,13 @@ class PrefillTile {
   bool IsWhole(const StepKeys& step) const;
   bool HasEnoughWholeSteps();
   bool RunWholeSteps();
-  void WeighStep(const StepKeys& step, const StepKeys& next);
+  void RunOtherStep(const StepKeys& step, const StepKeys& next);
+  bool WeighStep(const StepKeys& step, const StepKeys& next);
+  RowMask* KeptMasks() const;
+  void RecordWeighed(const StepKeys& step);
   void RecordWhole(const StepKeys& step, const RowMask* kept) const;
   bool RunStepsFrom(StepKeys step);
-  bool EveryRowHasScores() const;
+  bool EveryRowHasScores();
   bool RunSteps(const PackedStep* steps, int32_t count);
   void RunColumns();
   bool MaskStep(const StepKeys& step, int32_t begin, int32_t end);
@@ -95,7 +98,9 @@ class PrefillTile {
   int32_t rows_;
   float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;
-  bool whole_steps_;  // steps that all rows see whole run together
+  bool whole_steps_;       // steps that all rows see whole run together
+  bool votes_on_weights_;  // of skip-softmax, where the step before stayed
+  bool every_row_has_scores_ = false;
   // What exponents of whole steps are held to, once there are such.
   float bases_[kMaxTileRows];
   bool has_bases_ = false;
