@@ -90,6 +90,44 @@ TEST(ExecutorRules, SkipSoftmax) {
   }
 }
 
+/// Scores of a step are all alike: 0, 10, 5, 9, 10. Only the second step's maximum drops the third.
+TEST(ExecutorRules, SkipSoftmaxHoldsLaterStepsToEveryMaximum) {
+  constexpr float kStepScores[] = {0.0f, 10.0f, 5.0f, 9.0f, 10.0f};
+  constexpr int32_t kStep = 128, kKeys = 5 * kStep;
+  const float lambda = 0.05f;  // 3 below
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    Problem problem({.head_dim = 64,
+                     .query_tokens = kStep,
+                     .key_tokens = kKeys,
+                     .dtype = dtype,
+                     .kv_dtype = dtype,
+                     .softmax_scale = 1.0f});
+    AttentionArguments& a = problem.arguments;
+    const auto set = [&](const void* data, int64_t at, float value) {
+      if (dtype == DType::kF32) {
+        static_cast<float*>(const_cast<void*>(data))[at] = value;
+      } else {
+        static_cast<BFloat16*>(const_cast<void*>(data))[at] = ToBFloat16(value);
+      }
+    };
+    const auto fill = [&](const ConstTensor& tensor, int32_t heads, int32_t rows, auto value) {
+      for (int32_t head = 0; head < heads; ++head) {
+        for (int32_t row = 0; row < rows; ++row) {
+          for (int32_t d = 0; d < a.head_dim; ++d) {
+            set(tensor.data, head * tensor.stride.head + row * tensor.stride.row + d,
+                d == 0 ? value(row) : 0.0f);
+          }
+        }
+      }
+    };
+    fill(a.q, a.q_heads, kStep, [](int32_t) { return 1.0f; });
+    fill(a.k, a.kv_heads, kKeys, [&](int32_t row) { return kStepScores[row / kStep]; });
+    const TileRule rule{.skip_softmax = {.lambda = &lambda, .geometry = {kStep, kStep}}};
+    ExpectAllMatch(problem, nullptr, rule, 0, Pool());
+    EXPECT_EQ(problem.counts()[0].skipped_tiles, 1);
+  }
+}
+
 /// A sink that takes all the mass leaves the keys a weight of e^-300, which fp32 calls 0: what they
 /// add is nothing, but for a NaN, which stays one.
 TEST(ExecutorRules, HugeSinksHideNoNan) {
