@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "attention/executor_testing.h"
 #include "attention/random_index.h"
@@ -90,41 +91,65 @@ TEST(ExecutorRules, SkipSoftmax) {
   }
 }
 
-/// Scores of a step are all alike: 0, 10, 5, 9, 10. Only the second step's maximum drops the third.
-TEST(ExecutorRules, SkipSoftmaxHoldsLaterStepsToEveryMaximum) {
-  constexpr float kStepScores[] = {0.0f, 10.0f, 5.0f, 9.0f, 10.0f};
-  constexpr int32_t kStep = 128, kKeys = 5 * kStep;
-  const float lambda = 0.05f;  // 3 below
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    Problem problem({.head_dim = 64,
-                     .query_tokens = kStep,
-                     .key_tokens = kKeys,
-                     .dtype = dtype,
-                     .kv_dtype = dtype,
-                     .softmax_scale = 1.0f});
-    AttentionArguments& a = problem.arguments;
-    const auto set = [&](const void* data, int64_t at, float value) {
-      if (dtype == DType::kF32) {
-        static_cast<float*>(const_cast<void*>(data))[at] = value;
-      } else {
-        static_cast<BFloat16*>(const_cast<void*>(data))[at] = ToBFloat16(value);
-      }
-    };
-    const auto fill = [&](const ConstTensor& tensor, int32_t heads, int32_t rows, auto value) {
-      for (int32_t head = 0; head < heads; ++head) {
-        for (int32_t row = 0; row < rows; ++row) {
-          for (int32_t d = 0; d < a.head_dim; ++d) {
-            set(tensor.data, head * tensor.stride.head + row * tensor.stride.row + d,
-                d == 0 ? value(row) : 0.0f);
+/// Makes scores of a step of 128 keys all alike, where the softmax scale is 1.
+void SetStepScores(Problem& problem, std::span<const float> scores) {
+  const AttentionArguments& a = problem.arguments;
+  const auto fill = [&](const ConstTensor& tensor, DType dtype, int32_t heads, int32_t rows,
+                        auto first_value) {
+    for (int32_t head = 0; head < heads; ++head) {
+      for (int32_t row = 0; row < rows; ++row) {
+        for (int32_t d = 0; d < a.head_dim; ++d) {
+          const int64_t at = head * tensor.stride.head + row * tensor.stride.row + d;
+          const float value = d == 0 ? first_value(row) : 0.0f;
+          void* data = const_cast<void*>(tensor.data);
+          if (dtype == DType::kF32) {
+            static_cast<float*>(data)[at] = value;
+          } else {
+            static_cast<BFloat16*>(data)[at] = ToBFloat16(value);
           }
         }
       }
-    };
-    fill(a.q, a.q_heads, kStep, [](int32_t) { return 1.0f; });
-    fill(a.k, a.kv_heads, kKeys, [&](int32_t row) { return kStepScores[row / kStep]; });
-    const TileRule rule{.skip_softmax = {.lambda = &lambda, .geometry = {kStep, kStep}}};
+    }
+  };
+  fill(a.q, a.dtype, a.q_heads, a.query_tokens, [](int32_t) { return 1.0f; });
+  fill(a.k, a.kv_dtype, a.kv_heads, a.key_tokens,
+       [&](int32_t row) { return scores[static_cast<size_t>(row / 128)]; });
+}
+
+/// Only the second step's maximum drops the third.
+TEST(ExecutorRules, SkipSoftmaxHoldsLaterStepsToEveryMaximum) {
+  constexpr float kScores[] = {0.0f, 10.0f, 5.0f, 9.0f, 10.0f};
+  const float lambda = 0.05f;  // 3 below
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    Problem problem({.head_dim = 64,
+                     .query_tokens = 128,
+                     .key_tokens = 5 * 128,
+                     .dtype = dtype,
+                     .kv_dtype = dtype,
+                     .softmax_scale = 1.0f});
+    SetStepScores(problem, kScores);
+    const TileRule rule{.skip_softmax = {.lambda = &lambda, .geometry = {128, 128}}};
     ExpectAllMatch(problem, nullptr, rule, 0, Pool());
     EXPECT_EQ(problem.counts()[0].skipped_tiles, 1);
+  }
+}
+
+/// The second step raises maxima too little for bases to move, the third moves them: not those of
+/// the first half of the rows, which do not see it.
+TEST(ExecutorRules, BasesOfRowsOutsideAStepStay) {
+  constexpr float kScores[] = {0.0f, 5.0f, 60.0f};
+  const float lambda = 1e-38f;
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    Problem problem({.head_dim = 64,
+                     .query_tokens = 128,
+                     .key_tokens = 320,
+                     .dtype = dtype,
+                     .kv_dtype = dtype,
+                     .softmax_scale = 1.0f});
+    SetStepScores(problem, kScores);
+    ExpectAllMatch(problem, nullptr, {}, 0, Pool());
+    const TileRule rule{.skip_softmax = {.lambda = &lambda, .geometry = {64, 64}}};
+    ExpectAllMatch(problem, nullptr, rule, 0, Pool());
   }
 }
 

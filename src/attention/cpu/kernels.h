@@ -133,8 +133,8 @@ struct RaiseArguments {
   float factor;            ///< as in SoftmaxArguments
   float* running_max;      ///< [rows] raised to step_max
   const float* old_bases;  ///< [rows]
-  float* bases;            ///< [rows] out, where they move: running_max * factor; 0 for -inf
-  float* alpha;            ///< [rows] out: what older sums and outputs are multiplied by
+  float* bases;  ///< [rows] out, where they move: running_max * factor, of rows with a score
+  float* alpha;  ///< [rows] out: what older sums and outputs are multiplied by
 };
 
 /// Exponentials of a step, and their sums.
