@@ -128,12 +128,11 @@ inline constexpr float kLargestRise = 16.0f;
 /// Running maxima, and the bases that exponentials are held to: of every row what its running
 /// maximum was, times the factor, when bases moved last.
 struct RaiseArguments {
-  const float* step_max;   ///< [rows] largest score of a row in the step; -inf: none
-  int32_t rows;            ///< up to the next multiple of kSumLanes may be read and written
-  float factor;            ///< as in SoftmaxArguments
-  float* running_max;      ///< [rows] raised to step_max
-  const float* old_bases;  ///< [rows]
-  float* bases;  ///< [rows] out, where they move: running_max * factor, of rows with a score
+  const float* step_max;  ///< [rows] largest score of a row in the step; -inf: none
+  int32_t rows;           ///< up to the next multiple of kSumLanes may be read and written
+  float factor;           ///< as in SoftmaxArguments
+  float* running_max;     ///< [rows] raised to step_max
+  float* bases;  ///< [rows] where they move, running_max * factor for rows with a score in the step
   float* alpha;  ///< [rows] out: what older sums and outputs are multiplied by
 };
 
@@ -177,6 +176,13 @@ struct WeighArguments {
   int64_t ahead_bytes;
 };
 
+/// What becomes of outputs that are there when values are added.
+enum class OldOutputs : uint8_t {
+  kNone,    ///< there are none yet; rows that see no key become zero
+  kScaled,  ///< multiplied by alpha
+  kKept,    ///< as they are: bases have not moved
+};
+
 /// o[row] = alpha[row] * o[row] + p[row] . v_step, or with o as it is, or without it.
 struct ValueArguments {
   void* p;  ///< entries outside the ranges may be set to zero
@@ -187,8 +193,7 @@ struct ValueArguments {
   /// [row_blocks] of each range, in multiples of 8, what some row of the block sees; p is zero
   /// elsewhere in the range.
   const ColumnRange* seen;
-  bool first;          ///< o holds nothing yet, and rows that see no key become zero
-  bool kept;           ///< alpha is 1 throughout: after `weigh`
+  OldOutputs old;
   const float* alpha;  ///< [rows]
   float* o;            ///< [rows][padded_dim]
   /// Not null: no values follow these, and rows of o go there as they are ready.
@@ -268,11 +273,10 @@ struct Kernels {
   /// False where bases stay; alpha is 1 then.
   bool (*raise_maxima)(const RaiseArguments&);
   void (*softmax)(const SoftmaxArguments&);
-  /// Null where another way is faster. False where a weight is NaN or so large that
-  /// bases must move: sums are as they were, and p holds nothing.
+  /// `scores`, `raise_maxima` and `softmax` in one, with bases as they are; null where step by step
+  /// is faster. False where a weight is NaN or so large that bases must move: sums are as they
+  /// were, and p holds nothing.
   bool (*weigh)(const WeighArguments&);
-  /// What `weigh` has left of a load.
-  void (*finish_load)(QueryLoad&);
   void (*values)(const ValueArguments&);
   /// totals[row] = what softmax has left in sums[row], added up.
   void (*row_totals)(const float* sums, int32_t rows, float* totals);

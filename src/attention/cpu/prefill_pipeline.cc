@@ -26,7 +26,7 @@ PipelineScratch::PipelineScratch(const Call& call, Carver& carver) {
   }
   o = carver.Take<float>(rows * PackedSizes(call).padded_dim_v);
   for (float*& a : alpha) a = carver.Take<float>(rows);
-  for (float*& b : bases) b = carver.Take<float>(rows);
+  bases = carver.Take<float>(rows);
   running_max = carver.Take<float>(rows);
   step_max = carver.Take<float>(rows);
   sums = carver.Take<float>(rows * kSumLanes);
@@ -48,8 +48,6 @@ PrefillPipeline::PrefillPipeline(const Call& call, const PackedSizes& sizes,
       next_row_keys_(next.keys) {
   scratch.has_q = false;
   SetBuffers();
-  std::fill_n(scratch.bases[0], row_blocks * kRowBlock, 0.0f);
-  bases_ = scratch.bases[0];
   if (call.kernels.begin_products != nullptr) call.kernels.begin_products();
 }
 
@@ -76,7 +74,7 @@ SoftmaxArguments PrefillPipeline::Softmax(const Stage& stage, int32_t first_bloc
           .ranges = stage.ranges,
           .two_of_four = stage.two_of_four,
           .factor = call_.factor,
-          .bases = stage.bases,
+          .bases = scratch_.bases,
           .alpha = stage.alpha,
           .sums = scratch_.sums};
 }
@@ -88,8 +86,9 @@ ValueArguments PrefillPipeline::Values(const Stage& stage, const OutputRows* out
                               .row_blocks = row_blocks_,
                               .ranges = stage.ranges,
                               .seen = stage.seen,
-                              .first = !has_values_,
-                              .kept = !stage.moves_bases,
+                              .old = !has_values_        ? OldOutputs::kNone
+                                     : stage.moves_bases ? OldOutputs::kScaled
+                                                         : OldOutputs::kKept,
                               .alpha = stage.alpha,
                               .o = scratch_.o,
                               .output = output,
@@ -147,16 +146,12 @@ void PrefillPipeline::FinishEarlier(int32_t first_block) {
 
 void PrefillPipeline::Push() {
   Stage& stage = now();
-  float* bases = scratch_.bases[bases_ == scratch_.bases[0] ? 1 : 0];
   stage.moves_bases = call_.kernels.raise_maxima({.step_max = scratch_.step_max,
                                                   .rows = row_blocks_ * kRowBlock,
                                                   .factor = call_.factor,
                                                   .running_max = scratch_.running_max,
-                                                  .old_bases = bases_,
-                                                  .bases = bases,
+                                                  .bases = scratch_.bases,
                                                   .alpha = stage.alpha});
-  if (stage.moves_bases) bases_ = bases;
-  stage.bases = bases_;
   if (side_by_side()) {
     scored_ = &stage;
   } else {
@@ -184,7 +179,7 @@ bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, bool 
                             .two_of_four = two_of_four,
                             .kept = kept,
                             .factor = call_.factor,
-                            .bases = bases_,
+                            .bases = scratch_.bases,
                             .maxima = wants_maxima ? scratch_.step_max : nullptr,
                             .sums = scratch_.sums,
                             .old_sums = scratch_.old_sums,
@@ -224,9 +219,19 @@ void PrefillPipeline::FetchNextQueries() const {
   }
 }
 
+/// What `weigh` has left of the next queries.
+void PrefillPipeline::FinishLoad() {
+  const QueryRows& from = next_queries_.from;
+  const int64_t row_bytes = int64_t{from.dim} * call_.kernels.element_bytes;
+  for (int64_t row = next_queries_.loaded; row < from.count; ++row) {
+    call_.kernels.load_queries(from.dtype, static_cast<const char*>(from.rows) + row * from.stride,
+                               static_cast<char*>(next_queries_.to) + row * row_bytes, from.dim);
+  }
+}
+
 void PrefillPipeline::Finish(const OutputRows& output) {
   if (next_queries_.loaded > 0) {
-    call_.kernels.finish_load(next_queries_);
+    FinishLoad();
     std::swap(scratch_.q, scratch_.next_q);
     scratch_.has_q = true;
   }

@@ -31,7 +31,7 @@ struct PipelineScratch {
   void* p[2];       // [kMaxTileRows][kStepKeys] elements; s itself where they are floats
   float* o;         // [kMaxTileRows][padded_dim_v]
   float* alpha[3];  // [kMaxTileRows], as are the next ones
-  float* bases[2];
+  float* bases;
   float* running_max;
   float* step_max;
   float* sums;  // [kMaxTileRows][kSumLanes]
@@ -47,7 +47,6 @@ struct Stage {
   float* s;
   void* p;
   float* alpha;
-  const float* bases;
   bool moves_bases;  ///< older outputs are multiplied by alpha
   bool two_of_four;  ///< as in SoftmaxArguments
   const void* values;
@@ -76,7 +75,7 @@ class PrefillPipeline {
   /// Scores and step_max of the step at hand are final: running_max is raised; softmax and values
   /// follow. A step that is not pushed leaves no trace.
   void Push();
-  /// Fetches the next tile row's queries, for a tile row that does not load them: without Weigh.
+  /// Fetches the next tile row's queries, where Weigh may never load them.
   void FetchNextQueries() const;
   /// Score, Push and all between them where Kernels::weigh is used: for a step that all rows see
   /// whole, after one that has given every row a base. False, and nothing done, where it must move
@@ -85,8 +84,6 @@ class PrefillPipeline {
   [[nodiscard]] bool Weigh(const PackedStep& step, const void* next_keys, bool two_of_four,
                            RowMask* kept, bool wants_maxima);
   void Unweigh();
-  /// What exponents are held to after what was pushed, [rows].
-  const float* bases() const { return bases_; }
   /// Ends what is under way.
   void Drain();
   /// Ends all softmax, so that sums are final.
@@ -97,6 +94,7 @@ class PrefillPipeline {
  private:
   bool side_by_side() const { return call_.kernels.scores_beside_softmax != nullptr; }
   void SetBuffers();
+  void FinishLoad();
   void FinishEarlier(int32_t first_block);
   SoftmaxArguments Softmax(const Stage& stage, int32_t first_block, int32_t end_block) const;
   ValueArguments Values(const Stage& stage, const OutputRows* output);
@@ -113,7 +111,6 @@ class PrefillPipeline {
   int32_t turn_ = 0;          // steps pushed
   Stage* scored_ = nullptr;   // softmax is due
   Stage* weighed_ = nullptr;  // values are due
-  const float* bases_;        // of the step that was pushed last
   const void* next_keys_ = nullptr;
   bool has_values_ = false;
 };

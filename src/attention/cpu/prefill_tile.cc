@@ -139,7 +139,6 @@ bool PrefillTile::HasEnoughWholeSteps() {
 /// The whole steps, after all others: these leave every row a base to start from. Where a row has
 /// none, steps run alone until it has.
 bool PrefillTile::RunWholeSteps() {
-  if (call_.kernels.weigh == nullptr) pipeline_.Drain();
   StepKeys step = NextStep(0, StepKind::kWhole);
   while (step.count > 0 && !EveryRowHasScores()) {
     const StepKeys next = NextStep(step.first + kStepKeys, StepKind::kWhole);
@@ -213,12 +212,6 @@ bool PrefillTile::EveryRowHasScores() {
 }
 
 bool PrefillTile::RunSteps(const PackedStep* steps, int32_t count) {
-  if (!has_bases_) {
-    for (int32_t r = 0; r < rows_; ++r) {
-      bases_[r] = pipeline_.bases()[r];
-    }
-    has_bases_ = true;
-  }
   return call_.kernels.run_steps({.q = scratch_.pipeline.q,
                                   .head_dim = call_.arguments.head_dim,
                                   .row_groups = rows_ / kStepsRows,
@@ -226,7 +219,7 @@ bool PrefillTile::RunSteps(const PackedStep* steps, int32_t count) {
                                   .step_count = count,
                                   .two_of_four = thinner_.active(),
                                   .factor = call_.factor,
-                                  .bases = bases_,
+                                  .bases = scratch_.pipeline.bases,
                                   .sums = scratch_.pipeline.sums,
                                   .o = scratch_.pipeline.o,
                                   .scratch = scratch_.pipeline.s[0]});
@@ -261,6 +254,7 @@ void PrefillTile::Start() {
   std::memset(scratch_.pipeline.q + rows_ * row_bytes, 0,
               static_cast<size_t>((padded_rows - rows_) * row_bytes));
   std::fill_n(scratch_.pipeline.running_max, padded_rows, kMinusInfinity);
+  std::fill_n(scratch_.pipeline.bases, padded_rows, 0.0f);
   std::fill_n(scratch_.pipeline.sums, padded_rows * kSumLanes, 0.0f);
   begin_ = std::numeric_limits<int32_t>::max();
   for (int32_t r = 0; r < rows_; ++r) {
@@ -523,7 +517,7 @@ void PrefillTile::Finish() {
   float scales[kMaxTileRows];
   call_.kernels.row_totals(scratch_.pipeline.sums, rows_, scales);
   for (int32_t r = 0; r < rows_; ++r) {
-    const float base = has_bases_ ? bases_[r] : pipeline_.bases()[r];
+    const float base = scratch_.pipeline.bases[r];
     scales[r] = FinishSum(call_, sequence_, first_query_ + r, head_, base, scales[r]);
   }
   OutputRows output = OutputRowsOf(call_, sequence_, first_query_, rows_, head_, scales);

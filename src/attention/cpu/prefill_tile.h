@@ -101,9 +101,6 @@ class PrefillTile {
   bool whole_steps_;       // steps that all rows see whole run together
   bool votes_on_weights_;  // of skip-softmax, where the step before stayed
   bool every_row_has_scores_ = false;
-  // What exponents of whole steps are held to, once there are such.
-  float bases_[kMaxTileRows];
-  bool has_bases_ = false;
   // Keys that some row sees lie below sink_end_ or in [begin_, end_).
   int32_t sink_end_ = 0, begin_ = 0, end_ = 0;
   bool masked_ = false;        // the current step needs its masks
