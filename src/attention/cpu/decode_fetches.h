@@ -17,8 +17,8 @@ struct DecodeFetches {
 inline DecodeFetches DecodeFetchesOf(CpuFamily family) {
   switch (family) {
     case CpuFamily::kZen4:
-      // Its L1 has 24 line buffers, which fetches of keys would take from the loads.
-      return {.keys = {}, .values = {.bytes = 16 << 10}};
+      // Its L1 has 24 line buffers, which fetches would take from the loads.
+      return {.keys = {}, .values = {}};
     case CpuFamily::kZen5:
       // How well its own fetching does changes by a quarter with the addresses of the code.
       return {.keys = {.bytes = 16 << 10, .into_l1 = true},

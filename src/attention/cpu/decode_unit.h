@@ -102,14 +102,16 @@ class DecodeUnit {
   void FinishScores(const StepKeys& step, int32_t s, int32_t row);
   void ThinTile(const StepKeys& step, int32_t s, int32_t row, const ColumnRange& tile);
   void AdjustScores(const StepKeys& step, int32_t s, int32_t row);
+  void WeighAll(int32_t first, int32_t last, const float* base_max, float* sums,
+                ColumnRange* columns);
   ColumnRange WeighStep(int32_t s, const float* base_max, float* sums);
   ColumnRange WeighRow(int32_t s, int32_t row, const bool* dropped, float base, float* sum);
   bool Skips(const float* maxima, int32_t query) const;
   void DropQuery(int32_t s, int32_t tile, int32_t query);
   void RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row);
   void AddGathered(int32_t s, const ColumnRange& columns, float* outputs);
-  void AddValues(int32_t key, int32_t count, int32_t next, int32_t first_row, int32_t rows,
-                 const float* weights, float* outputs);
+  void AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows, const float* weights,
+                 float* outputs);
   int32_t GatherColumns(int32_t row, int32_t s, int32_t* keys) const;
   int32_t RowsAlike(int32_t row) const;
 

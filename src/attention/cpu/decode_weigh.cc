@@ -41,26 +41,56 @@ void DecodeUnit::Weigh(int32_t split) {
   const int32_t first = split * kSplitSteps;
   const int32_t last = std::min(steps_, first + kSplitSteps);
   const int32_t blocks_end = std::clamp(block_steps_, first, last);
-  // Weights come step by step, since memory would idle while all are computed; only where skipping
-  // may drop steps do all come first, so that nothing is fetched for those.
+  // All weights come before the first value: whatever is read or written between values costs what
+  // hardware had fetched ahead of them.
   ColumnRange columns[kSplitSteps];
-  for (int32_t s = first; skips_ && s < blocks_end; ++s) {
-    columns[s - first] = WeighStep(s, base_max, sums);
-  }
-  const auto weigh = [&](int32_t key, int32_t count) {
-    const int32_t end = key + count;
-    for (int32_t s = key / kStepKeys; s * kStepKeys < end; ++s) {
-      const ColumnRange stays = skips_ ? columns[s - first] : WeighStep(s, base_max, sums);
-      if (stays.begin >= stays.end) continue;
-      const int32_t step_key = s * kStepKeys + stays.begin;
-      const int32_t step_end = s * kStepKeys + stays.end;
-      AddValues(step_key, step_end - step_key, end - step_end, 0, rows_, KeyScores(0, step_key),
-                outputs);
+  if (skips_ || call_.arguments.executed != nullptr) {
+    for (int32_t s = first; s < blocks_end; ++s) {
+      columns[s - first] = WeighStep(s, base_max, sums);
     }
-  };
-  ForRuns(skips_ ? columns : storage_.visible + first, first, blocks_end, weigh);
+  } else {
+    WeighAll(first, blocks_end, base_max, sums, columns);
+  }
+  ForRuns(columns, first, blocks_end, [&](int32_t key, int32_t count) {
+    AddValues(key, count, 0, rows_, KeyScores(0, key), outputs);
+  });
   for (int32_t s = blocks_end; s < last; ++s) {
     AddGathered(s, WeighStep(s, base_max, sums), outputs);
+  }
+  if (call_.kernels.order_values != nullptr) {
+    call_.kernels.order_values(outputs, rows_, call_.arguments.dim_v());
+  }
+}
+
+/// Weights of the steps [first, last), as many steps at a time as a row sees one after the other;
+/// columns[0..]: those that some row weighs.
+void DecodeUnit::WeighAll(int32_t first, int32_t last, const float* base_max, float* sums,
+                          ColumnRange* columns) {
+  constexpr bool kNoneDropped[kStepKeys / 64] = {};
+  std::fill_n(columns, last - first, ColumnRange{kStepKeys, 0});
+  for (int32_t r = 0; r < rows_; ++r) {
+    const float base = ExponentBase(base_max[r], call_.factor);
+    const auto sees = [&](int32_t s) {
+      bool all = storage_.visible[s].begin < storage_.visible[s].end;
+      for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
+        all = all && TileMax(s, tile)[r] > kMinusInfinity;
+      }
+      return all;
+    };
+    for (int32_t s = first, end = first; s < last; s = end) {
+      for (; end < last && sees(end); ++end) columns[end - first] = storage_.visible[end];
+      if (end > s) {
+        call_.kernels.decode_exponentials(Scores(r, s), (end - s) * kStepKeys, call_.factor, base,
+                                          sums + r);
+        continue;
+      }
+      const ColumnRange& visible = storage_.visible[end++];
+      if (visible.begin >= visible.end) continue;
+      const ColumnRange stays = WeighRow(s, r, kNoneDropped, base, sums + r);
+      ColumnRange& all = columns[s - first];
+      all = {std::min(all.begin, std::max(stays.begin, visible.begin)),
+             std::max(all.end, std::min(stays.end, visible.end))};
+    }
   }
 }
 
@@ -104,8 +134,8 @@ ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, fl
     if (call_.arguments.executed != nullptr) RecordExecuted(s, columns, row);
   }
   if (stays.begin < stays.end) {
-    *sum += call_.kernels.decode_exponentials(scores + stays.begin, stays.end - stays.begin,
-                                              call_.factor, base);
+    call_.kernels.decode_exponentials(scores + stays.begin, stays.end - stays.begin, call_.factor,
+                                      base, sum);
   }
   return stays;
 }
@@ -145,14 +175,14 @@ void DecodeUnit::AddGathered(int32_t s, const ColumnRange& columns, float* outpu
     last = first + RowsAlike(first);
     const int32_t count = GatherColumns(first, s, scratch_.columns);
     for (int32_t c = columns.begin; c < std::min(columns.end, count); ++c) {
-      AddValues(scratch_.columns[c], 1, 0, first, last - first, Scores(first, s) + c, outputs);
+      AddValues(scratch_.columns[c], 1, first, last - first, Scores(first, s) + c, outputs);
     }
   }
 }
 
-/// Values of `count` keys from `key` on, before `next` more. `weights`: of the first row and key.
-void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t next, int32_t first_row,
-                           int32_t rows, const float* weights, float* outputs) {
+/// Values of `count` keys from `key` on. `weights`: of the first row and key.
+void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows,
+                           const float* weights, float* outputs) {
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
@@ -163,7 +193,7 @@ void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t next, int32_t fir
     const bool alone = (key + done) % 2 != 0;
     const int32_t length = RunLength(a, key + done);
     run.count = alone ? 1 : std::min(count - done, length);
-    run.next = std::min(count + next - done, length) - run.count;
+    run.next = std::min(count - done, length) - run.count;
     run.rows = static_cast<const char*>(v.data) +
                sequence_.KeyOffset(v.stride, key + done, kv_head_) * element;
     call_.kernels.decode_values(run, weights + done, stride_, rows,

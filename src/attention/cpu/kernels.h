@@ -297,11 +297,15 @@ struct Kernels {
   /// maxima[row] to the largest of them.
   void (*decode_scores)(const RowsArguments& k, const void* q, int32_t rows, float* s,
                         int64_t s_stride, float* maxima);
-  /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 16) scores; returns their sum.
-  float (*decode_exponentials)(float* s, int32_t count, float factor, float base);
-  /// o[row] += p[row] . v, for any number of keys; o is [rows][kMaxHeadDim].
+  /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 16) scores, whose sums are added
+  /// to *sum step by step of kStepKeys.
+  void (*decode_exponentials)(float* s, int32_t count, float factor, float base, float* sum);
+  /// sums[row] += p[row] . v, for any number of keys; sums are [rows][kMaxHeadDim] in an order of
+  /// columns that `order_values` ends.
   void (*decode_values)(const RowsArguments& v, const float* p, int64_t p_stride, int32_t rows,
-                        float* o);
+                        float* sums);
+  /// Puts sums of decode_values into the order of columns; null: they are.
+  void (*order_values)(float* sums, int32_t rows, int32_t dim);
 
   /// Runs the multiply-add that `scores` and `values` use on registers only; returns its
   /// floating-point operations.
