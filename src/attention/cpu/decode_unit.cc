@@ -24,19 +24,23 @@ DecodeShape::DecodeShape(const Call& call) {
   scores_first = call.rule.skip_softmax.lambda != nullptr;
 }
 
-DecodeStorage::DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& carver) {
-  const int64_t splits = SplitsOf(steps);
-  scores = shape.scores_first ? carver.Take<float>(shape.rows * steps * kStepKeys) : nullptr;
+StepScores::StepScores(const DecodeShape& shape, int64_t steps, Carver& carver) {
+  scores = carver.Take<float>(shape.rows * steps * kStepKeys);
   tile_max = carver.Take<float>(steps * shape.step_tiles * shape.rows);
-  split_max = carver.Take<float>(splits * shape.rows);
   visible = carver.Take<ColumnRange>(steps);
+}
+
+DecodeStorage::DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& carver)
+    : scored(shape, shape.scores_first ? steps : 0, carver) {
+  const int64_t splits = SplitsOf(steps);
+  split_max = carver.Take<float>(splits * shape.rows);
   sums = carver.Take<float>(splits * shape.rows);
   outputs = carver.Take<float>(splits * shape.rows * kMaxHeadDim);
 }
 
-DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver) {
-  scores = shape.scores_first ? nullptr
-                              : carver.Take<float>(int64_t{shape.rows} * kSplitSteps * kStepKeys);
+DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver)
+    : scored(shape, shape.scores_first ? 0 : kSplitSteps, carver) {
+  value_sums = carver.Take<float>(int64_t{shape.rows} * kMaxHeadDim);
   q = carver.Take<char>(int64_t{shape.rows} * kMaxHeadDim * shape.element_bytes);
   masks = carver.Take<RowMask>(int64_t{kSplitSteps} * shape.rows);
   spans = carver.Take<Span>(shape.rows);
@@ -63,7 +67,7 @@ DecodeUnit::DecodeUnit(const Call& call, const DecodeShape& shape, int32_t b, in
       rows_(std::min(shape.queries, sequence_.queries() - first_query) * group_),
       block_steps_(BlockSteps(sequence_)),
       steps_(steps),
-      scores_(shape.scores_first ? storage.scores : scratch.scores),
+      scored_(shape.scores_first ? storage.scored : scratch.scored),
       stride_(int64_t{shape.scores_first ? steps : kSplitSteps} * kStepKeys),
       skips_(SkipThreshold(call, b, &threshold_)) {}
 
@@ -112,7 +116,7 @@ void DecodeUnit::Score(int32_t split) {
   int32_t values_key = -1;  // the first key that is weighed, where that follows at once
   for (int32_t s = first; s < blocks_end; ++s) {
     const bool whole = FindMasks(s);
-    const ColumnRange& visible = storage_.visible[s];
+    const ColumnRange& visible = Visible(s);
     if (values_key < 0 && !shape_.scores_first && visible.begin < visible.end) {
       values_key = s * kStepKeys + visible.begin;
     }
@@ -156,7 +160,7 @@ bool DecodeUnit::FindMasks(int32_t s) {
   if (call_.index == nullptr && !call_.has_pair_mask && step.first >= seen_begin_ &&
       step.first + kStepKeys <= seen_end_) {
     std::fill_n(&Mask(s, 0), rows_, whole);
-    storage_.visible[s] = {0, kStepKeys};
+    Visible(s) = {0, kStepKeys};
     return true;
   }
   RowMask some = {}, all = whole;
@@ -166,14 +170,13 @@ bool DecodeUnit::FindMasks(int32_t s) {
     some = some | Mask(s, r);
     all = all & Mask(s, r);
   }
-  storage_.visible[s] =
-      Any(some) ? ColumnRange{FirstBit(some), EndBit(some)} : ColumnRange{kStepKeys, 0};
+  Visible(s) = Any(some) ? ColumnRange{FirstBit(some), EndBit(some)} : ColumnRange{kStepKeys, 0};
   return all == whole;
 }
 
 /// A step of gathered columns: rows that share them are computed together.
 void DecodeUnit::ScoreGathered(int32_t s) {
-  ColumnRange& visible = storage_.visible[s];
+  ColumnRange& visible = Visible(s);
   visible = {kStepKeys, 0};
   for (int32_t first = 0, last = 0; first < rows_; first = last) {
     last = first + RowsAlike(first);

@@ -31,21 +31,28 @@ struct DecodeShape {
   bool scores_first;
 };
 
+/// What is known of some steps before they are weighed.
+struct StepScores {
+  StepScores(const DecodeShape& shape, int64_t steps, Carver& carver);
+  float* scores;         // [rows][steps * kStepKeys]
+  float* tile_max;       // [steps * step_tiles][rows]
+  ColumnRange* visible;  // [steps]: columns that some row sees
+};
+
 /// Memory of one unit, for up to `steps` steps (blocks, then gathered columns).
 struct DecodeStorage {
   DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& carver);
-  float* scores;         // [rows][steps * kStepKeys] where they come first
-  float* tile_max;       // [steps * step_tiles][rows]
-  float* split_max;      // [splits][rows]
-  ColumnRange* visible;  // [steps]: columns that some row sees
-  float* sums;           // [splits][rows]
-  float* outputs;        // [splits][rows][kMaxHeadDim]
+  StepScores scored;  // where all scores come first
+  float* split_max;   // [splits][rows]
+  float* sums;        // [splits][rows]
+  float* outputs;     // [splits][rows][kMaxHeadDim]
 };
 
 /// A worker's memory.
 struct DecodeScratch {
   DecodeScratch(const DecodeShape& shape, Carver& carver);
-  float* scores;        // [rows][kSplitSteps * kStepKeys] where they do not come first
+  StepScores scored;    // of a split, where scores do not come first: it stays in cache
+  float* value_sums;    // [rows][kMaxHeadDim] in the kernels' order
   char* q;              // [rows][kMaxHeadDim] elements of the kernels
   RowMask* masks;       // [kSplitSteps][rows]
   Span* spans;          // [rows]
@@ -80,11 +87,12 @@ class DecodeUnit {
   /// Of a row, from a step's first column, or a key, on.
   float* Scores(int32_t row, int32_t s) const { return KeyScores(row, int64_t{s} * kStepKeys); }
   float* KeyScores(int32_t row, int64_t key) const {
-    return scores_ + row * stride_ + (key - int64_t{first_step_} * kStepKeys);
+    return scored_.scores + row * stride_ + (key - int64_t{first_step_} * kStepKeys);
   }
   float* TileMax(int32_t s, int32_t tile) const {
-    return storage_.tile_max + (int64_t{s} * shape_.step_tiles + tile) * rows_;
+    return scored_.tile_max + (int64_t{s - first_step_} * shape_.step_tiles + tile) * rows_;
   }
+  ColumnRange& Visible(int32_t s) const { return scored_.visible[s - first_step_]; }
   int64_t QueryBytes() const { return int64_t{kMaxHeadDim} * shape_.element_bytes; }
   ColumnRange TileColumns(int32_t tile) const {
     return {tile * shape_.tile_columns, (tile + 1) * shape_.tile_columns};
@@ -109,9 +117,8 @@ class DecodeUnit {
   bool Skips(const float* maxima, int32_t query) const;
   void DropQuery(int32_t s, int32_t tile, int32_t query);
   void RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row);
-  void AddGathered(int32_t s, const ColumnRange& columns, float* outputs);
-  void AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows, const float* weights,
-                 float* outputs);
+  void AddGathered(int32_t s, const ColumnRange& columns);
+  void AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows, const float* weights);
   int32_t GatherColumns(int32_t row, int32_t s, int32_t* keys) const;
   int32_t RowsAlike(int32_t row) const;
 
@@ -129,8 +136,8 @@ class DecodeUnit {
   int32_t steps_;
   // Every row sees keys [seen_begin_, seen_end_), but for what index and pair masks hide.
   int32_t seen_begin_ = 0, seen_end_ = INT32_MAX;
-  float* scores_;  // of step first_step_ on, stride_ from row to row
-  int64_t stride_;
+  const StepScores& scored_;  // of step first_step_ on
+  int64_t stride_;            // of its scores, from row to row
   int32_t first_step_ = 0;
   float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;

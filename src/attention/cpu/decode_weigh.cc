@@ -35,9 +35,8 @@ void DecodeUnit::Weigh(int32_t split) {
   }
   const float* base_max = storage_.split_max + int64_t{split} * rows_;
   float* sums = storage_.sums + int64_t{split} * rows_;
-  float* outputs = storage_.outputs + int64_t{split} * rows_ * kMaxHeadDim;
   std::fill_n(sums, rows_, 0.0f);
-  std::fill_n(outputs, int64_t{rows_} * kMaxHeadDim, 0.0f);
+  std::fill_n(scratch_.value_sums, int64_t{rows_} * kMaxHeadDim, 0.0f);
   const int32_t first = split * kSplitSteps;
   const int32_t last = std::min(steps_, first + kSplitSteps);
   const int32_t blocks_end = std::clamp(block_steps_, first, last);
@@ -51,15 +50,13 @@ void DecodeUnit::Weigh(int32_t split) {
   } else {
     WeighAll(first, blocks_end, base_max, sums, columns);
   }
-  ForRuns(columns, first, blocks_end, [&](int32_t key, int32_t count) {
-    AddValues(key, count, 0, rows_, KeyScores(0, key), outputs);
-  });
+  ForRuns(columns, first, blocks_end,
+          [&](int32_t key, int32_t count) { AddValues(key, count, 0, rows_, KeyScores(0, key)); });
   for (int32_t s = blocks_end; s < last; ++s) {
-    AddGathered(s, WeighStep(s, base_max, sums), outputs);
+    AddGathered(s, WeighStep(s, base_max, sums));
   }
-  if (call_.kernels.order_values != nullptr) {
-    call_.kernels.order_values(outputs, rows_, call_.arguments.dim_v());
-  }
+  call_.kernels.order_values(scratch_.value_sums, rows_, call_.arguments.dim_v(),
+                             storage_.outputs + int64_t{split} * rows_ * kMaxHeadDim);
 }
 
 /// Weights of the steps [first, last), as many steps at a time as a row sees one after the other;
@@ -71,20 +68,20 @@ void DecodeUnit::WeighAll(int32_t first, int32_t last, const float* base_max, fl
   for (int32_t r = 0; r < rows_; ++r) {
     const float base = ExponentBase(base_max[r], call_.factor);
     const auto sees = [&](int32_t s) {
-      bool all = storage_.visible[s].begin < storage_.visible[s].end;
+      bool all = Visible(s).begin < Visible(s).end;
       for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
         all = all && TileMax(s, tile)[r] > kMinusInfinity;
       }
       return all;
     };
     for (int32_t s = first, end = first; s < last; s = end) {
-      for (; end < last && sees(end); ++end) columns[end - first] = storage_.visible[end];
+      for (; end < last && sees(end); ++end) columns[end - first] = Visible(end);
       if (end > s) {
         call_.kernels.decode_exponentials(Scores(r, s), (end - s) * kStepKeys, call_.factor, base,
                                           sums + r);
         continue;
       }
-      const ColumnRange& visible = storage_.visible[end++];
+      const ColumnRange& visible = Visible(end++);
       if (visible.begin >= visible.end) continue;
       const ColumnRange stays = WeighRow(s, r, kNoneDropped, base, sums + r);
       ColumnRange& all = columns[s - first];
@@ -96,7 +93,7 @@ void DecodeUnit::WeighAll(int32_t first, int32_t last, const float* base_max, fl
 
 /// Weights of one step; returns the columns that some row weighs.
 ColumnRange DecodeUnit::WeighStep(int32_t s, const float* base_max, float* sums) {
-  const ColumnRange& visible = storage_.visible[s];
+  const ColumnRange& visible = Visible(s);
   if (visible.begin >= visible.end) return {0, 0};
   ColumnRange stays{kStepKeys, 0};
   for (int32_t query = 0; query < rows_ / group_; ++query) {
@@ -169,20 +166,20 @@ void DecodeUnit::RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row)
   WriteExecuted(call_, step, b_, Head(row), Query(row), KeptBits(Scores(row, s), tile));
 }
 
-void DecodeUnit::AddGathered(int32_t s, const ColumnRange& columns, float* outputs) {
+void DecodeUnit::AddGathered(int32_t s, const ColumnRange& columns) {
   if (columns.begin >= columns.end) return;
   for (int32_t first = 0, last = 0; first < rows_; first = last) {
     last = first + RowsAlike(first);
     const int32_t count = GatherColumns(first, s, scratch_.columns);
     for (int32_t c = columns.begin; c < std::min(columns.end, count); ++c) {
-      AddValues(scratch_.columns[c], 1, first, last - first, Scores(first, s) + c, outputs);
+      AddValues(scratch_.columns[c], 1, first, last - first, Scores(first, s) + c);
     }
   }
 }
 
 /// Values of `count` keys from `key` on. `weights`: of the first row and key.
 void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows,
-                           const float* weights, float* outputs) {
+                           const float* weights) {
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
@@ -197,7 +194,7 @@ void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_
     run.rows = static_cast<const char*>(v.data) +
                sequence_.KeyOffset(v.stride, key + done, kv_head_) * element;
     call_.kernels.decode_values(run, weights + done, stride_, rows,
-                                outputs + int64_t{first_row} * kMaxHeadDim);
+                                scratch_.value_sums + int64_t{first_row} * kMaxHeadDim);
   }
 }
 

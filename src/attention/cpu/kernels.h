@@ -301,11 +301,11 @@ struct Kernels {
   /// to *sum step by step of kStepKeys.
   void (*decode_exponentials)(float* s, int32_t count, float factor, float base, float* sum);
   /// sums[row] += p[row] . v, for any number of keys; sums are [rows][kMaxHeadDim] in an order of
-  /// columns that `order_values` ends.
+  /// columns of the kernels' own.
   void (*decode_values)(const RowsArguments& v, const float* p, int64_t p_stride, int32_t rows,
                         float* sums);
-  /// Puts sums of decode_values into the order of columns; null: they are.
-  void (*order_values)(float* sums, int32_t rows, int32_t dim);
+  /// o = sums in the order of columns, `dim` of them; o too is [rows][kMaxHeadDim].
+  void (*order_values)(const float* sums, int32_t rows, int32_t dim, float* o);
 
   /// Runs the multiply-add that `scores` and `values` use on registers only; returns its
   /// floating-point operations.
