@@ -267,6 +267,36 @@ TEST(ExecutorRules, Index) {
   }
 }
 
+/// Long sequences: a worker takes two splits at a time where each has many, and one at the end.
+TEST(ExecutorRules, SplitsAtOnce) {
+  Problem problem({.batch = 2,
+                   .q_heads = 64,
+                   .kv_heads = 32,
+                   .head_dim = 32,
+                   .query_tokens = 1,
+                   .key_lengths = {4200, 300},
+                   .phase = Phase::kDecode,
+                   .values = Values::kStructured});
+  const TileIndexStorage storage =
+      RandomIndex(problem.arguments, {.key_block = 64, .density = 0.5, .columns = 300});
+  const TileIndex index = storage.view();
+  const float lambda[2] = {0.1f, 0.1f};
+  const TileRule skips{
+      .skip_softmax = {.lambda = lambda, .geometry = {1, 128, SkipVote::kGqaGroup}}};
+  ExpectAllMatch(problem, &index, {}, UlpsOf(Values::kStructured), Pool());
+  ExpectAllMatch(problem, nullptr, skips, UlpsOf(Values::kStructured), Pool());
+  ThreadPool many(16);  // for which these splits are few
+  const auto bytes = [&](cpu::Variant variant, const TileIndex* blocks, const TileRule& rule,
+                         ThreadPool& pool) {
+    RunVariant(variant, problem, blocks, rule, pool);
+    return OutputBytes(problem);
+  };
+  for (const cpu::Variant variant : Variants()) {
+    EXPECT_TRUE(bytes(variant, &index, {}, many) == bytes(variant, &index, {}, Pool()));
+    EXPECT_TRUE(bytes(variant, nullptr, skips, many) == bytes(variant, nullptr, skips, Pool()));
+  }
+}
+
 TEST(ExecutorRules, MixedPhases) {
   Problem problem({.batch = 4,
                    .query_lengths = {130, 1, 4, 200},

@@ -9,11 +9,14 @@ namespace {
 
 /// Scores and partial results of a wave of units; a unit that needs more is a wave alone.
 constexpr size_t kWaveBytes = size_t{64} << 20;
+/// Splits for each worker from which on it takes several at once.
+constexpr int64_t kManySplits = 16;
 
-/// One split of a unit of the wave.
+/// Splits of a unit of the wave.
 struct Item {
   int32_t unit;
-  int32_t split;
+  int32_t first_split;
+  int32_t splits;
 };
 
 /// A unit in the current wave.
@@ -27,7 +30,8 @@ struct Unit {
 
 class Decode {
  public:
-  Decode(const Call& call, Carver& carver, int32_t workers) : call_(call), shape_(call) {
+  Decode(const Call& call, Carver& carver, int32_t workers)
+      : call_(call), shape_(call), workers_(workers) {
     const AttentionArguments& a = call.arguments;
     const int64_t key_steps = (int64_t{a.key_tokens} + kStepKeys - 1) / kStepKeys;
     // Every key in a partly visited block, or gathered beside it.
@@ -82,8 +86,8 @@ class Decode {
       call_.pool->ParallelFor(unit_count_, [this](int64_t unit, int worker) {
         WithUnit(units_[unit], worker, [&](DecodeUnit& work) {
           if (units_[unit].steps > 0) {
-            work.Score(0);
-            work.Weigh(0);
+            work.Score(0, 1);
+            work.Weigh(0, 1);
           }
           work.Merge();
         });
@@ -91,12 +95,12 @@ class Decode {
     } else {
       ListItems();
       if (shape_.scores_first) {
-        RunItems([](DecodeUnit& work, int32_t split) { work.Score(split); });
-        RunItems([](DecodeUnit& work, int32_t split) { work.Weigh(split); });
+        RunItems([](DecodeUnit& work, const Item& i) { work.Score(i.first_split, i.splits); });
+        RunItems([](DecodeUnit& work, const Item& i) { work.Weigh(i.first_split, i.splits); });
       } else {
-        RunItems([](DecodeUnit& work, int32_t split) {
-          work.Score(split);
-          work.Weigh(split);
+        RunItems([](DecodeUnit& work, const Item& i) {
+          work.Score(i.first_split, i.splits);
+          work.Weigh(i.first_split, i.splits);
         });
       }
       call_.pool->ParallelFor(unit_count_, [this](int64_t unit, int worker) {
@@ -112,13 +116,16 @@ class Decode {
   void RunItems(const Work& work) {
     call_.pool->ParallelFor(item_count_, [&](int64_t item, int worker) {
       WithUnit(units_[items_[item].unit], worker,
-               [&](DecodeUnit& unit) { work(unit, items_[item].split); });
+               [&](DecodeUnit& unit) { work(unit, items_[item]); });
     });
   }
 
   /// The KV heads of a sequence take the same keys one after the other: where they lie side by
   /// side in memory, what hardware prefetches past one head is what the next one reads.
   void ListItems() {
+    int64_t all = 0;
+    for (int64_t unit = 0; unit < unit_count_; ++unit) all += SplitsOf(units_[unit].steps);
+    const int32_t at_once = all >= kManySplits * workers_ ? shape_.splits_at_once : 1;
     item_count_ = 0;
     for (int64_t first = 0, last = 0; first < unit_count_; first = last) {
       const auto same = [&](const Unit& u) {
@@ -128,10 +135,11 @@ class Decode {
       for (; last < unit_count_ && same(units_[last]); ++last) {
         splits = std::max(splits, SplitsOf(units_[last].steps));
       }
-      for (int32_t split = 0; split < splits; ++split) {
+      for (int32_t split = 0; split < splits; split += at_once) {
         for (int64_t unit = first; unit < last; ++unit) {
-          if (split >= SplitsOf(units_[unit].steps)) continue;
-          items_[item_count_++] = {static_cast<int32_t>(unit), split};
+          const int32_t left = SplitsOf(units_[unit].steps) - split;
+          if (left <= 0) continue;
+          items_[item_count_++] = {static_cast<int32_t>(unit), split, std::min(left, at_once)};
         }
       }
     }
@@ -148,6 +156,7 @@ class Decode {
 
   const Call& call_;
   DecodeShape shape_;
+  int32_t workers_;
   size_t wave_bytes_ = 0;
   Unit* units_;
   Item* items_;  // in the order they run

@@ -11,6 +11,8 @@ namespace {
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 /// Rows of a unit where the group has fewer: more share each key that is read.
 constexpr int32_t kUnitRows = 16;
+/// Rows whose scores stay in L2 where a worker takes several splits at once.
+constexpr int32_t kFewRows = 8;
 
 }  // namespace
 
@@ -19,6 +21,7 @@ DecodeShape::DecodeShape(const Call& call) {
   queries = std::clamp(kUnitRows / group, 1, std::max(1, call.arguments.query_tokens));
   rows = queries * group;
   element_bytes = call.kernels.element_bytes;
+  splits_at_once = rows <= kFewRows ? kMostSplitsAtOnce : 1;
   tile_columns = call.tiles.columns;
   step_tiles = kStepKeys / tile_columns;
   scores_first = call.rule.skip_softmax.lambda != nullptr;
@@ -39,7 +42,7 @@ DecodeStorage::DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& ca
 }
 
 DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver)
-    : scored(shape, shape.scores_first ? 0 : kSplitSteps, carver) {
+    : scored(shape, shape.scores_first ? 0 : shape.splits_at_once * kSplitSteps, carver) {
   value_sums = carver.Take<float>(int64_t{shape.rows} * kMaxHeadDim);
   q = carver.Take<char>(int64_t{shape.rows} * kMaxHeadDim * shape.element_bytes);
   masks = carver.Take<RowMask>(int64_t{kSplitSteps} * shape.rows);
@@ -68,7 +71,7 @@ DecodeUnit::DecodeUnit(const Call& call, const DecodeShape& shape, int32_t b, in
       block_steps_(BlockSteps(sequence_)),
       steps_(steps),
       scored_(shape.scores_first ? storage.scored : scratch.scored),
-      stride_(int64_t{shape.scores_first ? steps : kSplitSteps} * kStepKeys),
+      stride_(int64_t{shape.scores_first ? steps : shape.splits_at_once * kSplitSteps} * kStepKeys),
       skips_(SkipThreshold(call, b, &threshold_)) {}
 
 int32_t DecodeUnit::ColumnSteps(const Call& call, const DecodeShape& shape, int32_t b,
@@ -101,9 +104,16 @@ void DecodeUnit::LoadRows() {
   }
 }
 
-void DecodeUnit::Score(int32_t split) {
-  if (!shape_.scores_first) first_step_ = split * kSplitSteps;
+void DecodeUnit::Score(int32_t first_split, int32_t splits) {
+  if (!shape_.scores_first) first_step_ = first_split * kSplitSteps;
   LoadRows();
+  const int32_t last = first_split + splits - 1;
+  for (int32_t split = first_split; split <= last; ++split) {
+    ScoreSplit(split, split == last && !shape_.scores_first);
+  }
+}
+
+void DecodeUnit::ScoreSplit(int32_t split, bool values_follow) {
   float* split_max = storage_.split_max + int64_t{split} * rows_;
   std::fill_n(split_max, rows_, kMinusInfinity);
   std::fill_n(scratch_.unmasked_max, rows_, kMinusInfinity);
@@ -113,17 +123,17 @@ void DecodeUnit::Score(int32_t split) {
   std::fill_n(TileMax(first, 0), (last - first) * rows_ * shape_.step_tiles, kMinusInfinity);
   // Where nothing masks or changes scores, their maxima come with them.
   ColumnRange plain[kSplitSteps], other[kSplitSteps];
-  int32_t values_key = -1;  // the first key that is weighed, where that follows at once
   for (int32_t s = first; s < blocks_end; ++s) {
     const bool whole = FindMasks(s);
     const ColumnRange& visible = Visible(s);
-    if (values_key < 0 && !shape_.scores_first && visible.begin < visible.end) {
-      values_key = s * kStepKeys + visible.begin;
-    }
     const bool is_plain =
         whole && !shape_.scores_first && !call_.adjusts_scores && !thinner_.active();
     plain[s - first] = is_plain ? visible : ColumnRange{0, 0};
     other[s - first] = is_plain ? ColumnRange{0, 0} : visible;
+  }
+  int32_t values_key = -1;  // the first key that is weighed, where that follows at once
+  for (int32_t s = first_step_; values_follow && values_key < 0 && s < blocks_end; ++s) {
+    if (Visible(s).begin < Visible(s).end) values_key = s * kStepKeys + Visible(s).begin;
   }
   ForRuns(plain, first, blocks_end, [&](int32_t key, int32_t count) {
     ScoreKeys(key, count, 0, rows_, KeyScores(0, key), split_max, values_key);

@@ -18,13 +18,18 @@ inline int32_t SplitsOf(int64_t steps) {
   return static_cast<int32_t>((steps + kSplitSteps - 1) / kSplitSteps);
 }
 
+/// Splits that a worker takes one after the other at most: keys of all, then values of all, since
+/// memory is read the faster the longer it is read on.
+inline constexpr int32_t kMostSplitsAtOnce = 2;
+
 /// Shapes of decode units of one call.
 struct DecodeShape {
   explicit DecodeShape(const Call& call);
   int32_t queries;  ///< query rows of a unit
   int32_t rows;     ///< queries * group: row = query * group + head of the group
   int32_t element_bytes;
-  int32_t step_tiles;  ///< skip-softmax tiles of a step
+  int32_t splits_at_once;  ///< at most
+  int32_t step_tiles;      ///< skip-softmax tiles of a step
   int32_t tile_columns;
   /// Skip-softmax holds a tile to the maxima of all splits before it, so that every score must be
   /// known before the first weight. Else a split is weighed while its scores are in cache.
@@ -51,7 +56,7 @@ struct DecodeStorage {
 /// A worker's memory.
 struct DecodeScratch {
   DecodeScratch(const DecodeShape& shape, Carver& carver);
-  StepScores scored;    // of a split, where scores do not come first: it stays in cache
+  StepScores scored;    // of splits_at_once splits, where scores do not come first
   float* value_sums;    // [rows][kMaxHeadDim] in the kernels' order
   char* q;              // [rows][kMaxHeadDim] elements of the kernels
   RowMask* masks;       // [kSplitSteps][rows]
@@ -62,8 +67,9 @@ struct DecodeScratch {
   int32_t* columns;     // [kStepKeys]
 };
 
-/// One unit, in three parts: Score and Weigh once per split (any order, any thread; where scores
-/// come first, all of them before any weight, else one after the other), then Merge.
+/// One unit, in three parts: Score and Weigh once per split (any order, any thread, up to
+/// splits_at_once consecutive ones together; where scores come first, all of them before any
+/// weight, else one after the other in the same DecodeUnit), then Merge.
 class DecodeUnit {
  public:
   DecodeUnit(const Call& call, const DecodeShape& shape, int32_t b, int32_t kv_head,
@@ -77,8 +83,8 @@ class DecodeUnit {
   static int32_t ColumnSteps(const Call& call, const DecodeShape& shape, int32_t b, int32_t kv_head,
                              int32_t first_query);
 
-  void Score(int32_t split);
-  void Weigh(int32_t split);
+  void Score(int32_t first_split, int32_t splits);
+  void Weigh(int32_t first_split, int32_t splits);
   void Merge();
 
  private:
@@ -102,6 +108,8 @@ class DecodeUnit {
     return scratch_.masks[s % kSplitSteps * rows_ + row];
   }
   void LoadRows();
+  void ScoreSplit(int32_t split, bool values_follow);
+  void WeighSplit(int32_t split);
   bool FindMasks(int32_t s);
   void ScoreGathered(int32_t s);
   void ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_t rows, float* scores,

@@ -23,9 +23,13 @@ RowMask KeptBits(const float* s, const ColumnRange& columns) {
 
 }  // namespace
 
+void DecodeUnit::Weigh(int32_t first_split, int32_t splits) {
+  for (int32_t i = 0; i < splits; ++i) WeighSplit(first_split + i);
+}
+
 /// Weights are relative to the maximum of their split, so that they do not depend on scores still
 /// to come; Merge levels them.
-void DecodeUnit::Weigh(int32_t split) {
+void DecodeUnit::WeighSplit(int32_t split) {
   std::fill_n(scratch_.running_max, rows_, kMinusInfinity);
   for (int32_t earlier = 0; skips_ && earlier < split; ++earlier) {
     const float* split_max = storage_.split_max + int64_t{earlier} * rows_;
