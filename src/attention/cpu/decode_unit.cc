@@ -27,8 +27,9 @@ DecodeShape::DecodeShape(const Call& call) {
   scores_first = call.rule.skip_softmax.lambda != nullptr;
 }
 
-StepScores::StepScores(const DecodeShape& shape, int64_t steps, Carver& carver) {
-  scores = carver.Take<float>(shape.rows * steps * kStepKeys);
+StepScores::StepScores(const DecodeShape& shape, int64_t steps, Carver& carver)
+    : stride(steps * kStepKeys) {
+  scores = carver.Take<float>(shape.rows * stride);
   tile_max = carver.Take<float>(steps * shape.step_tiles * shape.rows);
   visible = carver.Take<ColumnRange>(steps);
 }
@@ -71,7 +72,6 @@ DecodeUnit::DecodeUnit(const Call& call, const DecodeShape& shape, int32_t b, in
       block_steps_(BlockSteps(sequence_)),
       steps_(steps),
       scored_(shape.scores_first ? storage.scored : scratch.scored),
-      stride_(int64_t{shape.scores_first ? steps : shape.splits_at_once * kSplitSteps} * kStepKeys),
       skips_(SkipThreshold(call, b, &threshold_)) {}
 
 int32_t DecodeUnit::ColumnSteps(const Call& call, const DecodeShape& shape, int32_t b,
@@ -231,7 +231,7 @@ void DecodeUnit::ScoreKeys(int32_t key, int32_t count, int32_t first_row, int32_
       run.then_stride = v.stride.row * element;
     }
     call_.kernels.decode_scores(run, scratch_.q + first_row * QueryBytes(), rows, scores + done,
-                                stride_, maxima);
+                                scored_.stride, maxima);
   }
 }
 
@@ -244,12 +244,12 @@ void DecodeUnit::FinishScores(const StepKeys& step, int32_t s, int32_t row) {
   if (!(mask == BitRange(0, kStepKeys))) {
     const ColumnRange all{0, kStepKeys};
     call_.kernels.mask_rows(
-        {.s = scores, .s_stride = stride_, .rows = 1, .ranges = &all, .masks = &mask});
+        {.s = scores, .s_stride = scored_.stride, .rows = 1, .ranges = &all, .masks = &mask});
   }
   for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
     const ColumnRange columns = TileColumns(tile);
     if (!Any(mask & BitRange(columns.begin, columns.end))) continue;
-    call_.kernels.row_maxima(scores, stride_, 1, &columns, TileMax(s, tile) + row);
+    call_.kernels.row_maxima(scores, scored_.stride, 1, &columns, TileMax(s, tile) + row);
     if (thinner_.Thins(step, columns.begin, columns.end, Query(row))) {
       ThinTile(step, s, row, columns);
     }

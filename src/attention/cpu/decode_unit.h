@@ -39,7 +39,8 @@ struct DecodeShape {
 /// What is known of some steps before they are weighed.
 struct StepScores {
   StepScores(const DecodeShape& shape, int64_t steps, Carver& carver);
-  float* scores;         // [rows][steps * kStepKeys]
+  int64_t stride;        // of scores, from row to row: steps * kStepKeys
+  float* scores;         // [rows][stride]
   float* tile_max;       // [steps * step_tiles][rows]
   ColumnRange* visible;  // [steps]: columns that some row sees
 };
@@ -93,7 +94,7 @@ class DecodeUnit {
   /// Of a row, from a step's first column, or a key, on.
   float* Scores(int32_t row, int32_t s) const { return KeyScores(row, int64_t{s} * kStepKeys); }
   float* KeyScores(int32_t row, int64_t key) const {
-    return scored_.scores + row * stride_ + (key - int64_t{first_step_} * kStepKeys);
+    return scored_.scores + row * scored_.stride + (key - int64_t{first_step_} * kStepKeys);
   }
   float* TileMax(int32_t s, int32_t tile) const {
     return scored_.tile_max + (int64_t{s - first_step_} * shape_.step_tiles + tile) * rows_;
@@ -145,7 +146,6 @@ class DecodeUnit {
   // Every row sees keys [seen_begin_, seen_end_), but for what index and pair masks hide.
   int32_t seen_begin_ = 0, seen_end_ = INT32_MAX;
   const StepScores& scored_;  // of step first_step_ on
-  int64_t stride_;            // of its scores, from row to row
   int32_t first_step_ = 0;
   float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;

@@ -197,7 +197,7 @@ void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_
     run.next = std::min(count - done, length) - run.count;
     run.rows = static_cast<const char*>(v.data) +
                sequence_.KeyOffset(v.stride, key + done, kv_head_) * element;
-    call_.kernels.decode_values(run, weights + done, stride_, rows,
+    call_.kernels.decode_values(run, weights + done, scored_.stride, rows,
                                 scratch_.value_sums + int64_t{first_row} * kMaxHeadDim);
   }
 }

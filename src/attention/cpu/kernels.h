@@ -297,7 +297,7 @@ struct Kernels {
   /// maxima[row] to the largest of them.
   void (*decode_scores)(const RowsArguments& k, const void* q, int32_t rows, float* s,
                         int64_t s_stride, float* maxima);
-  /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 16) scores, whose sums are added
+  /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 64) scores, whose sums are added
   /// to *sum step by step of kStepKeys.
   void (*decode_exponentials)(float* s, int32_t count, float factor, float base, float* sum);
   /// sums[row] += p[row] . v, for any number of keys; sums are [rows][kMaxHeadDim] in an order of
