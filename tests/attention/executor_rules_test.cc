@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -153,6 +154,44 @@ TEST(ExecutorRules, BasesOfRowsOutsideAStepStay) {
   }
 }
 
+/// Rows are held to a base of 0 where that serves them. Here it does not: weights would be 0 or
+/// infinite, for all rows or for those that see little, in steps that all see whole or in part.
+TEST(ExecutorRules, ScoresFarFromZero) {
+  constexpr std::array<std::array<float, 4>, 6> kScores = {{{-100.0f, -95.0f, -90.0f, -97.0f},
+                                                            {3.0f, -100.0f, -90.0f, -95.0f},
+                                                            {-100.0f, 3.0f, -100.0f, 2.0f},
+                                                            {-13.0f, -15.0f, -12.0f, -90.0f},
+                                                            {100.0f, -100.0f, 60.0f, 99.0f},
+                                                            {-100.0f, 30.0f, 60.0f, 100.0f}}};
+  const ProblemOptions plain{
+      .head_dim = 64, .query_tokens = 300, .key_tokens = 500, .softmax_scale = 1.0f};
+  ProblemOptions windows = plain;
+  windows.mask = {.window_left = 70, .sink_tokens = 3};
+  ProblemOptions sinks = plain;
+  sinks.sink_logits = true;
+  uint64_t seed = 0;
+  for (ProblemOptions options : {plain, windows, sinks}) {
+    for (const DType dtype : {DType::kF32, DType::kBF16}) {
+      for (const auto& scores : kScores) {
+        SCOPED_TRACE(testing::Message() << scores[0] << ' ' << scores[1] << ' ' << Name(dtype));
+        options.dtype = options.kv_dtype = dtype;
+        Problem problem(options);
+        SetStepScores(problem, scores);
+        ExpectAllMatch(problem, nullptr, {}, 0, Pool());
+        ExpectAllMatch(problem, nullptr, {.n_of_m = {.n = 2, .m = 4}}, 0, Pool());
+        const TileIndexStorage index = RandomIndex(problem.arguments, {.query_block = 64,
+                                                                       .key_block = 64,
+                                                                       .density = 0.4,
+                                                                       .empty_rows = 0.2,
+                                                                       .columns = 20,
+                                                                       .seed = ++seed});
+        const TileIndex view = index.view();
+        ExpectAllMatch(problem, &view, {}, 0, Pool());
+      }
+    }
+  }
+}
+
 /// A sink that takes all the mass leaves the keys a weight of e^-300, which fp32 calls 0: what they
 /// add is nothing, but for a NaN, which stays one.
 TEST(ExecutorRules, HugeSinksHideNoNan) {
@@ -264,6 +303,34 @@ TEST(ExecutorRules, Index) {
       ExpectAllMatch(problem, &view, rule, 0, Pool());
     }
     ++number;
+  }
+}
+
+/// Counts, executed masks and LSE are asked for or not: O has the same bits, where tiles do not run
+/// whole steps together. Blocks of 64 keys, which all rows of later tile rows see.
+TEST(ExecutorRules, OutputsDoNotDependOnWhatElseIsAsked) {
+  Problem problem({.head_dim = 64, .query_tokens = 300, .key_tokens = 500});
+  const TileIndexStorage index = RandomIndex(
+      problem.arguments, {.query_block = 64, .key_block = 64, .density = 0.5, .columns = 70});
+  const TileIndex view = index.view();
+  const AttentionArguments all = problem.arguments;
+  for (const cpu::Variant variant : Variants()) {
+    if (variant == cpu::Variant::kAmxBf16 || variant == cpu::Variant::kAmxBf16Emulated) continue;
+    RunVariant(variant, problem, &view, {}, Pool());
+    const auto outputs = [&] {
+      std::vector<double> o;
+      for (int32_t query = 0; query < all.query_tokens; ++query) {
+        for (int32_t d = 0; d < all.head_dim; ++d) o.push_back(problem.Output(0, 0, query, d));
+      }
+      return o;
+    };
+    const std::vector<double> expected = outputs();
+    problem.arguments.lse = nullptr;
+    problem.arguments.counts = nullptr;
+    problem.arguments.executed = nullptr;
+    RunVariant(variant, problem, &view, {}, Pool());
+    EXPECT_EQ(outputs(), expected) << VariantName(variant);
+    problem.arguments = all;
   }
 }
 

@@ -24,21 +24,18 @@ struct Unit {
   int64_t first_item;  ///< in the wave's tile rows
 };
 
-/// A tile row with its cost, ordered by falling cost; equal costs stay in order of index, which
-/// keeps the heads of a group, and so their packed K and V, together.
+/// A tile row. The longest come first, so that workers end together; what is short beside a
+/// worker's share stays in order of index, which keeps a KV head's packed K and V in the caches.
 struct Item {
-  uint64_t key;
-  Item() = default;
-  Item(int64_t cost, int64_t index)
-      : key((uint64_t{0xffffffff} - static_cast<uint64_t>(std::min<int64_t>(cost, 0xffffffff)))
-                << 32 |
-            static_cast<uint64_t>(index)) {}
-  int64_t index() const { return static_cast<int64_t>(key & 0xffffffff); }
+  uint32_t cost;  ///< in steps, then in shares of a worker's
+  uint32_t index;
 };
+constexpr int64_t kSharesOfAWorker = 64;
 
 class Prefill {
  public:
-  Prefill(const Call& call, Carver& carver, int32_t workers) : call_(call), sizes_(call) {
+  Prefill(const Call& call, Carver& carver, int32_t workers)
+      : call_(call), sizes_(call), workers_(workers) {
     const AttentionArguments& a = call.arguments;
     const int64_t heads = int64_t{a.batch} * a.kv_heads;
     const int64_t steps = std::max(1, StepsOf(a.key_tokens));
@@ -100,17 +97,27 @@ class Prefill {
     call_.pool->ParallelFor(step_count_, [this](int64_t step, int) {
       if (needed_[step] != 0) PackStep(step);
     });
-    std::sort(items_, items_ + item_count_,
-              [](const Item& x, const Item& y) { return x.key < y.key; });
+    OrderItems();
     // A worker claims its next tile row before it runs one, so that it can bring the queries.
     std::atomic<int64_t> claimed{0};
     call_.pool->Run([&](int worker) {
       for (int64_t item = claimed++, next = 0; item < item_count_; item = next) {
         next = claimed++;
-        RunItem(items_[item].index(), next < item_count_ ? items_[next].index() : -1,
+        RunItem(items_[item].index, next < item_count_ ? int64_t{items_[next].index} : -1,
                 scratch_[worker]);
       }
       if (call_.streams_output) call_.kernels.order_streamed_rows();
+    });
+  }
+
+  void OrderItems() {
+    int64_t total = 0;
+    for (int64_t i = 0; i < item_count_; ++i) total += items_[i].cost;
+    const auto share =
+        static_cast<uint32_t>(std::max<int64_t>(1, total / (workers_ * kSharesOfAWorker)));
+    for (int64_t i = 0; i < item_count_; ++i) items_[i].cost /= share;
+    std::sort(items_, items_ + item_count_, [](const Item& x, const Item& y) {
+      return x.cost != y.cost ? x.cost > y.cost : x.index < y.index;
     });
   }
 
@@ -127,14 +134,15 @@ class Prefill {
       const Span bottom = visibility.SpanOf(last - 1);
       for (int32_t g = 0; g < a.group(); ++g, ++item) {
         IndexRow row(call_.index, unit.b, unit.kv_head * a.group() + g, first, sequence.keys());
-        items_[item] = Item(Visit(unit, row, top, bottom), item);
+        items_[item] = {.cost = Visit(unit, row, top, bottom),
+                        .index = static_cast<uint32_t>(item)};
       }
     }
   }
 
   /// Marks what one tile row visits; returns its cost in steps.
-  int64_t Visit(const Unit& unit, IndexRow& row, const Span& top, const Span& bottom) {
-    int64_t cost = row.columns_bound() / kStepKeys;
+  uint32_t Visit(const Unit& unit, IndexRow& row, const Span& top, const Span& bottom) {
+    auto cost = static_cast<uint32_t>(row.columns_bound() / kStepKeys);
     const int32_t sink_end = std::max(top.sink_end, bottom.sink_end);
     const int32_t begin = std::min(top.begin, bottom.begin);
     const int32_t end = std::max(bottom.end, sink_end);
@@ -224,15 +232,16 @@ class Prefill {
   NextTileRow NextOf(const Place& place) const {
     const SequenceView sequence(call_.arguments, place.unit.b);
     const int32_t rows = std::min(call_.tiles.rows, sequence.queries() - place.first_query);
-    // The diagonal comes first where the mask is causal.
-    const int64_t diagonal = sequence.QueryPosition(place.first_query) / kStepKeys;
-    const int64_t step = std::clamp<int64_t>(diagonal, 0, place.unit.steps - 1);
+    // The step that it runs first, but for masks that hide it.
+    IndexRow row(call_.index, place.unit.b, place.head, place.first_query, sequence.keys());
+    const int32_t step = std::min(row.NextVisited(0), place.unit.steps - 1);
     return {.queries = QueryRowsOf(call_, sequence, place.first_query, rows, place.head),
             .keys = keys_ + (place.unit.first_step + step) * sizes_.key_step_bytes};
   }
 
   const Call& call_;
   PackedSizes sizes_;
+  int32_t workers_;
   int64_t wave_steps_;
   int64_t tile_rows_;
   Unit* units_;
