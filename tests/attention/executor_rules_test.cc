@@ -154,8 +154,8 @@ TEST(ExecutorRules, BasesOfRowsOutsideAStepStay) {
   }
 }
 
-/// Rows are held to a base of 0 where that serves them. Here it does not: weights would be 0 or
-/// infinite, for all rows or for those that see little, in steps that all see whole or in part.
+/// Weights held to a base of 0, or to that of another step, would be 0 or infinite: for all rows or
+/// for those that see little, in steps that all see whole or in part.
 TEST(ExecutorRules, ScoresFarFromZero) {
   constexpr std::array<std::array<float, 4>, 6> kScores = {{{-100.0f, -95.0f, -90.0f, -97.0f},
                                                             {3.0f, -100.0f, -90.0f, -95.0f},
