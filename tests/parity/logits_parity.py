@@ -3,11 +3,14 @@
     python tests/parity/logits_parity.py --build build/dev --model MODEL.gguf --novels DIRECTORY
 
 SmolLM2: prompts of 512 tokens and greedy continuations of several kinds, against transformers in
-f32. In f32 every top-1 token must be the same. In bf16 the share of equal top-1 tokens must be
-MEDIAN_BF16 on the median prompt and, over all prompts, no worse than that of transformers' own bf16
-(a passage can amplify any rounding: there bf16 of either engine departs from f32); and so must the
-divergence of the next token's distribution, which is finer than a count of tokens. Small random
-checkpoints of every architecture in safetensors: one pass, chunks with single steps after them, paged
+f32. In f32 every top-1 token must be the same. In bf16 the divergence of the next token's
+distribution must be at most BF16_DIVERGENCES of that of transformers' own bf16, as geometric means
+over the prompts: one of them, whose first tokens have the model's largest activations, amplifies any
+rounding (moving the bases of softmax, which changes roundings alone, moves its divergence between
+1.5e-3 and 1.9e-2) and would decide any other mean. LARGEST_DIVERGENCE bounds it. The share of equal
+top-1 tokens in bf16 must be BF16_TOP1 over PASSAGES of each novel but for the worst one, against f32:
+a single prompt's share moves by half a percent with roundings. Small random checkpoints of every
+architecture in safetensors: one pass, chunks with single steps after them, paged
 cache. Prints tables; exits with 1 where a bound is missed.
 """
 
@@ -41,8 +44,11 @@ PROMPTS = {
     "japanese": "昔々、ある山の中に小さな村がありました。その村には",
     "digits": "3.14159 26535 89793; 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024,",
 }
-MEDIAN_BF16 = 99.0
+BF16_TOP1 = 99.0
+BF16_DIVERGENCES = 0.5
+LARGEST_DIVERGENCE = 0.05
 NOVELS = ("prideprejudice", "emma", "sensesensibility")
+PASSAGES = 10
 PASSES = {"one pass": {}, "chunks, paged": {"chunk": 100, "page_size": 16}}
 TINY_TOKENS = 150
 TINY_ERROR = 1e-4
@@ -151,6 +157,10 @@ def divergence(ours, theirs):
     return float((theirs.exp() * (theirs - ours)).sum(1).mean())
 
 
+def geometric_mean(by_name):
+    return float(np.exp(np.mean(np.log(list(by_name.values())))))
+
+
 def check_smollm2(tamis, model_path, novels, cache, report):
     long_prompts, short_prompts = smollm2_prompts(model_path, novels)
     reference = smollm2_reference(model_path, long_prompts, short_prompts, cache)
@@ -171,22 +181,39 @@ def check_smollm2(tamis, model_path, novels, cache, report):
                 divergences[name] = divergence(ours, theirs[name])
                 print(f"        {dtype:4}  {how:14} {name:22} {100 * shares[name]:6.2f} %   "
                       f"KL {divergences[name]:.2e}   relative error {relative_error(ours, theirs[name]):.2e}")
-            mean, median = (100 * f(list(shares.values())) for f in (np.mean, np.median))
             if dtype == "f32":
+                mean = 100 * np.mean(list(shares.values()))
                 report.line(mean == 100, f"f32   {how:14} {mean:.2f} % (must be 100)")
-            else:
-                floor = 100 * np.mean(list(bf16.values()))
-                report.line(median >= MEDIAN_BF16 and mean >= floor,
-                            f"bf16  {how:14} median prompt {median:.2f} % (must be {MEDIAN_BF16}), all "
-                            f"{mean:.2f} % (transformers' bf16: {floor:.2f})")
-                ours, most = (float(np.mean(list(x.values()))) for x in (divergences, bf16_divergences))
-                report.line(ours <= most, f"bf16  {how:14} mean KL {ours:.2e} "
-                                          f"(transformers' bf16: {most:.2e})")
+                continue
+            ours, most = geometric_mean(divergences), geometric_mean(bf16_divergences)
+            report.line(ours <= BF16_DIVERGENCES * most,
+                        f"bf16  {how:14} geometric mean KL {ours:.2e} (must be {BF16_DIVERGENCES} of "
+                        f"transformers' bf16, {most:.2e})")
+            largest = max(divergences.values())
+            report.line(largest <= LARGEST_DIVERGENCE,
+                        f"bf16  {how:14} largest KL {largest:.2e} (must be {LARGEST_DIVERGENCE})")
+    check_passages(tamis, model_path, novels, report)
     print(f"{model_path.name}: {GREEDY_TOKENS} greedy tokens in f32")
     for name, ids in short_prompts.items():
         ours = tamis.greedy(model_path, "f32", ids, GREEDY_TOKENS)
         same = int(np.argmin(np.append(ours == reference[f"greedy {name}"], False)))
         report.line(same == GREEDY_TOKENS, f"{name:10} {same} of {GREEDY_TOKENS} identical")
+
+
+def check_passages(tamis, model_path, novels, report):
+    tokenizer, _ = tokenizer_references.smollm2(str(model_path))
+    shares = []
+    for name in NOVELS:
+        novel = (novels / f"{name}.txt").read_text(encoding="utf-8")
+        for i in range(1, PASSAGES + 1):
+            passage = novel[i * len(novel) // (PASSAGES + 2):][:8 * PROMPT_TOKENS]
+            ids = tokenizer.encode(passage, add_special_tokens=False).ids[:PROMPT_TOKENS]
+            f32, bf16 = (tamis.logits(model_path, dtype, ids).argmax(1) for dtype in ("f32", "bf16"))
+            shares.append(100 * same_top1(bf16, f32))
+    shares.sort()
+    report.line(np.mean(shares[1:]) >= BF16_TOP1,
+                f"bf16  {len(shares)} passages: top-1 {np.mean(shares[1:]):.2f} % without the worst "
+                f"(must be {BF16_TOP1}), {shares[0]:.2f} % there")
 
 
 def check_random(tamis, directory, report):

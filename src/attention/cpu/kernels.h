@@ -35,6 +35,7 @@ struct RowMask {
 struct ColumnRange {
   int32_t begin;
   int32_t end;
+  bool operator==(const ColumnRange&) const = default;
 };
 
 /// Packs `count` rows of K or V into a step from key `first` on. `rows` null: zeros.
@@ -156,23 +157,27 @@ struct SoftmaxArguments {
 /// The sum of all weights of a step that `weigh` still takes: 2^60 leaves as much again to V.
 inline constexpr float kLargestWeights = 1.152921504606846976e18f;
 
-/// Weights of a step that all rows see whole, straight from its scores: `scores` and `softmax` in
-/// one, with the bases that rows have.
+/// Weights of a step straight from its scores: `scores` and `softmax` in one, with the bases that
+/// rows have.
 struct WeighArguments {
   const void* q;  ///< [row_blocks * kRowBlock][head_dim] elements of the table
   const void* k_step;
   int32_t head_dim;
   int32_t row_blocks;
-  void* p;             ///< [rows][kStepKeys] out: elements of the table
-  bool two_of_four;    ///< as in SoftmaxArguments
-  RowMask* kept;       ///< [rows] out: what two_of_four keeps; null: not wanted
-  float factor;        ///< as in SoftmaxArguments
-  const float* bases;  ///< [rows]
-  float* maxima;       ///< [rows] out: largest score of each row; null: not wanted
-  float* sums;         ///< [rows][kSumLanes]: weights are added
-  float* old_sums;     ///< [rows][kSumLanes] scratch
-  QueryLoad* load;     ///< to be continued
-  const void* ahead;   ///< as in ScoreArguments
+  /// [rows] what rows see; null: the whole step. Then ranges are not read, and else neither
+  /// two_of_four nor maxima may be asked for.
+  const RowMask* masks;
+  const ColumnRange* ranges;  ///< as in ScoreArguments
+  void* p;                    ///< [rows][kStepKeys] out: elements of the table
+  bool two_of_four;           ///< as in SoftmaxArguments
+  RowMask* kept;              ///< [rows] out: what two_of_four keeps; null: not wanted
+  float factor;               ///< as in SoftmaxArguments
+  const float* bases;         ///< [rows]
+  float* maxima;              ///< [rows] out: largest score of each row; null: not wanted
+  float* sums;                ///< [rows][kSumLanes]: weights are added
+  float* old_sums;            ///< [rows][kSumLanes] scratch
+  QueryLoad* load;            ///< to be continued
+  const void* ahead;          ///< as in ScoreArguments
   int64_t ahead_bytes;
 };
 

@@ -232,9 +232,9 @@ class Prefill {
   NextTileRow NextOf(const Place& place) const {
     const SequenceView sequence(call_.arguments, place.unit.b);
     const int32_t rows = std::min(call_.tiles.rows, sequence.queries() - place.first_query);
-    // The diagonal comes first where the mask is causal.
-    const int64_t diagonal = sequence.QueryPosition(place.first_query) / kStepKeys;
-    const int64_t step = std::clamp<int64_t>(diagonal, 0, place.unit.steps - 1);
+    // The step that it runs first, but for masks that hide it.
+    IndexRow row(call_.index, place.unit.b, place.head, place.first_query, sequence.keys());
+    const int32_t step = std::min(row.NextVisited(0), place.unit.steps - 1);
     return {.queries = QueryRowsOf(call_, sequence, place.first_query, rows, place.head),
             .keys = keys_ + (place.unit.first_step + step) * sizes_.key_step_bytes};
   }

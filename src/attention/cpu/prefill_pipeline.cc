@@ -162,25 +162,29 @@ void PrefillPipeline::Push() {
   SetBuffers();
 }
 
-bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, bool two_of_four,
-                            RowMask* kept, bool wants_maxima) {
+bool PrefillPipeline::Weigh(const PackedStep& step, const void* next_keys, const WeighRule& rule) {
   Stage& stage = now();
-  std::fill_n(stage.ranges, row_blocks_, ColumnRange{0, kStepKeys});
-  std::fill_n(stage.seen, row_blocks_, ColumnRange{0, kStepKeys});
   stage.values = step.values;
   stage.moves_bases = false;
+  if (!queries_loaded_) {
+    QueryLoad load{.from = queries_, .to = scratch_.q};
+    LoadRest(load);
+    queries_loaded_ = true;
+  }
   FinishEarlier(0);
   next_keys_ = next_keys;
   if (!call_.kernels.weigh({.q = scratch_.q,
                             .k_step = step.keys,
                             .head_dim = call_.arguments.head_dim,
                             .row_blocks = row_blocks_,
+                            .masks = rule.masks,
+                            .ranges = stage.ranges,
                             .p = stage.p,
-                            .two_of_four = two_of_four,
-                            .kept = kept,
+                            .two_of_four = rule.two_of_four,
+                            .kept = rule.kept,
                             .factor = call_.factor,
                             .bases = scratch_.bases,
-                            .maxima = wants_maxima ? scratch_.step_max : nullptr,
+                            .maxima = rule.wants_maxima ? scratch_.step_max : nullptr,
                             .sums = scratch_.sums,
                             .old_sums = scratch_.old_sums,
                             .load = &next_queries_,
@@ -219,19 +223,20 @@ void PrefillPipeline::FetchNextQueries() const {
   }
 }
 
-/// What `weigh` has left of the next queries.
-void PrefillPipeline::FinishLoad() {
-  const QueryRows& from = next_queries_.from;
+/// What `weigh` has left of a load.
+void PrefillPipeline::LoadRest(QueryLoad& load) const {
+  const QueryRows& from = load.from;
   const int64_t row_bytes = int64_t{from.dim} * call_.kernels.element_bytes;
-  for (int64_t row = next_queries_.loaded; row < from.count; ++row) {
-    call_.kernels.load_queries(from.dtype, static_cast<const char*>(from.rows) + row * from.stride,
-                               static_cast<char*>(next_queries_.to) + row * row_bytes, from.dim);
+  for (; load.loaded < from.count; ++load.loaded) {
+    call_.kernels.load_queries(from.dtype,
+                               static_cast<const char*>(from.rows) + load.loaded * from.stride,
+                               static_cast<char*>(load.to) + load.loaded * row_bytes, from.dim);
   }
 }
 
 void PrefillPipeline::Finish(const OutputRows& output) {
   if (next_queries_.loaded > 0) {
-    FinishLoad();
+    LoadRest(next_queries_);
     std::swap(scratch_.q, scratch_.next_q);
     scratch_.has_q = true;
   }

@@ -54,6 +54,14 @@ struct Stage {
   ColumnRange seen[kMaxRowBlocks];
 };
 
+/// How PrefillPipeline::Weigh weighs a step; as in WeighArguments.
+struct WeighRule {
+  const RowMask* masks;
+  bool two_of_four;
+  RowMask* kept;
+  bool wants_maxima;
+};
+
 /// Where tiles and vectors work side by side, the softmax of a step runs between the products of
 /// the next step's scores and of the last step's values; else one follows the other, and values
 /// wait for the next step only to know whether they are the last. The results are the same bits.
@@ -77,12 +85,10 @@ class PrefillPipeline {
   void Push();
   /// Fetches the next tile row's queries, where Weigh may never load them.
   void FetchNextQueries() const;
-  /// Score, Push and all between them where Kernels::weigh is used: for a step that all rows see
-  /// whole, after one that has given every row a base. False, and nothing done, where it must move
-  /// bases: then it goes through Score and Push. `kept` is as in WeighArguments.
+  /// Score, Push and all between them where Kernels::weigh is used, for rows that have bases.
+  /// False, and nothing done, where it must move bases: then the step goes through Score and Push.
   /// step_max is set where it is wanted; then Unweigh may take the step back.
-  [[nodiscard]] bool Weigh(const PackedStep& step, const void* next_keys, bool two_of_four,
-                           RowMask* kept, bool wants_maxima);
+  [[nodiscard]] bool Weigh(const PackedStep& step, const void* next_keys, const WeighRule& rule);
   void Unweigh();
   /// Ends what is under way.
   void Drain();
@@ -94,7 +100,7 @@ class PrefillPipeline {
  private:
   bool side_by_side() const { return call_.kernels.scores_beside_softmax != nullptr; }
   void SetBuffers();
-  void FinishLoad();
+  void LoadRest(QueryLoad& load) const;
   void FinishEarlier(int32_t first_block);
   SoftmaxArguments Softmax(const Stage& stage, int32_t first_block, int32_t end_block) const;
   ValueArguments Values(const Stage& stage, const OutputRows* output);

@@ -11,6 +11,12 @@ namespace {
 /// others beside them.
 constexpr int32_t kFewestWholeSteps = 4;
 
+/// What the weights of a row must come to that is held to a base of 0, whatever its maximum: far
+/// from where they, or their products with values, are too small for fp32.
+constexpr float kSmallestTotal = 0x1p-20f;
+
+constexpr ColumnRange kWholeStep{0, kStepKeys};
+
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 ColumnRange Clip(const ColumnRange& range, const ColumnRange& tile) {
@@ -36,7 +42,7 @@ PrefillScratch::PrefillScratch(const Call& call, Carver& carver) : pipeline(call
 
 PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
                          PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query,
-                         const NextTileRow& next, bool whole_steps)
+                         const NextTileRow& next, bool fast)
     : call_(call),
       sizes_(sizes),
       packed_(packed),
@@ -50,8 +56,10 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
       first_query_(first_query),
       rows_(std::min(call.tiles.rows, sequence_.queries() - first_query)),
       skips_(SkipThreshold(call, b, &threshold_)),
-      whole_steps_(whole_steps && !skips_ && CanRunWholeSteps()),
-      votes_on_weights_(skips_ && call.kernels.weigh != nullptr && CanRunWholeSteps() &&
+      whole_steps_(fast && call.kernels.run_steps != nullptr && !skips_ && CanRunWholeSteps()),
+      weighs_(call.kernels.weigh != nullptr && !skips_ && IsPlain()),
+      from_zero_(fast && weighs_),
+      votes_on_weights_(skips_ && call.kernels.weigh != nullptr && IsPlain() &&
                         call.tiles.columns == kStepKeys),
       pipeline_(call, sizes, scratch.pipeline, row_blocks(),
                 QueryRowsOf(call, sequence_, first_query, rows_, head), next) {}
@@ -59,13 +67,14 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
 bool PrefillTile::Run() {
   Start();
   whole_steps_ = whole_steps_ && HasEnoughWholeSteps();
-  if (!whole_steps_ || call_.kernels.weigh == nullptr) pipeline_.FetchNextQueries();
+  if (!weighs_) pipeline_.FetchNextQueries();
   for (StepKeys step = NextStep(0, StepKind::kOther); step.count > 0;) {
     StepKeys next = NextStep(step.first + kStepKeys, StepKind::kOther);
     RunOtherStep(step, next.count > 0 ? next : NextStep(0, StepKind::kWhole));
+    if (!BasesHold()) return false;
     step = next;
   }
-  if (index_row_.has_columns()) RunColumns();
+  if (index_row_.has_columns() && !RunColumns()) return false;
   if (whole_steps_ && !RunWholeSteps()) return false;
   Finish();
   AddDrops(call_, b_, head_, drops_);
@@ -88,7 +97,10 @@ void PrefillTile::RunOtherStep(const StepKeys& step, const StepKeys& next) {
   if (!votes_on_weights_ || dropped_last_ || !IsWhole(step) || !EveryRowHasScores()) {
     return RunStepAlone(step, next);
   }
-  if (!WeighStep(step, next)) return;
+  MaskStep(step, kWholeStep);
+  if (!Weigh(PackedOf(step), next.count > 0 ? PackedOf(next).keys : nullptr)) {
+    return RunStepAlone(step, next);
+  }
   float* running_max = scratch_.pipeline.running_max;
   const float* step_max = scratch_.pipeline.step_max;
   if (!Skips(step_max, running_max)) {
@@ -101,15 +113,15 @@ void PrefillTile::RunOtherStep(const StepKeys& step, const StepKeys& next) {
   drops_.pairs += int64_t{rows_} * kStepKeys;
 }
 
+/// No pass over scores but the rule's.
+bool PrefillTile::IsPlain() const { return !call_.adjusts_scores && !call_.has_pair_mask; }
+
+/// Of N:M, run_steps knows only what nobody counts; LSE needs sums of weights that are not rounded.
 bool PrefillTile::CanRunWholeSteps() const {
   const AttentionArguments& a = call_.arguments;
-  const bool plain = !call_.adjusts_scores && !call_.has_pair_mask;
-  if (call_.kernels.weigh != nullptr) return plain;
-  // Of N:M, run_steps knows only what nobody counts; LSE needs sums of weights that are not
-  // rounded.
-  return call_.kernels.run_steps != nullptr && plain && a.lse == nullptr &&
-         (!thinner_.active() || !call_.counts_drops) && a.head_dim == a.dim_v() &&
-         (a.head_dim == 64 || a.head_dim == 128) && rows_ % kStepsRows == 0;
+  return IsPlain() && a.lse == nullptr && (!thinner_.active() || !call_.counts_drops) &&
+         a.head_dim == a.dim_v() && (a.head_dim == 64 || a.head_dim == 128) &&
+         rows_ % kStepsRows == 0;
 }
 
 /// Whether all rows see all of the step, and the rule is what `weigh` and `run_steps` know.
@@ -127,9 +139,8 @@ bool PrefillTile::IsWhole(const StepKeys& step) const {
 }
 
 bool PrefillTile::HasEnoughWholeSteps() {
-  const int32_t enough = call_.kernels.weigh != nullptr ? 1 : kFewestWholeSteps;
   StepKeys step = {.first = -kStepKeys};
-  for (int32_t count = 0; count < enough; ++count) {
+  for (int32_t count = 0; count < kFewestWholeSteps; ++count) {
     step = NextStep(step.first + kStepKeys, StepKind::kWhole);
     if (step.count == 0) return false;
   }
@@ -145,44 +156,32 @@ bool PrefillTile::RunWholeSteps() {
     RunStepAlone(step, next);
     step = next;
   }
-  if (call_.kernels.weigh == nullptr) return RunStepsFrom(step);
-  while (step.count > 0) {
-    const StepKeys next = NextStep(step.first + kStepKeys, StepKind::kWhole);
-    if (WeighStep(step, next)) RecordWeighed(step);
-    step = next;
-  }
-  return true;
+  return RunStepsFrom(step);
 }
 
-/// False where the step had to run alone.
-bool PrefillTile::WeighStep(const StepKeys& step, const StepKeys& next) {
-  const void* next_keys = next.count > 0 ? PackedOf(next).keys : nullptr;
-  if (pipeline_.Weigh(PackedOf(step), next_keys, thinner_.active(), KeptMasks(), skips_)) {
+/// Weighs a step against the bases that rows have; false where these must move first.
+bool PrefillTile::Weigh(const PackedStep& step, const void* next_keys) {
+  const bool whole = !masked_ && pipeline_.now().ranges[0] == kWholeStep;
+  if (pipeline_.Weigh(step, next_keys,
+                      {.masks = whole ? nullptr : scratch_.masks,
+                       .two_of_four = thinner_.active(),
+                       .kept = counts_kept() ? scratch_.masks : nullptr,
+                       .wants_maxima = skips_})) {
     return true;
   }
-  RunStepAlone(step, next);
+  // What was kept so far of a whole step.
+  if (counts_kept()) std::fill_n(scratch_.masks, rows_, BitRange(0, kStepKeys));
   return false;
-}
-
-/// Where `weigh` leaves what N:M keeps; null where nobody asks.
-RowMask* PrefillTile::KeptMasks() const {
-  return thinner_.active() && call_.counts_drops ? scratch_.masks : nullptr;
 }
 
 /// Counts what a weighed step keeps.
 void PrefillTile::RecordWeighed(const StepKeys& step) {
-  const RowMask* kept = KeptMasks();
-  for (int32_t r = 0; kept != nullptr && r < rows_; ++r) {
-    drops_.pairs += kStepKeys - Count(kept[r]);
+  for (int32_t r = 0; counts_kept() && r < rows_; ++r) {
+    drops_.pairs += kStepKeys - Count(scratch_.masks[r]);
   }
-  RecordWhole(step, kept);
-}
-
-void PrefillTile::RecordWhole(const StepKeys& step, const RowMask* kept) const {
   if (call_.arguments.executed == nullptr) return;
   for (int32_t r = 0; r < rows_; ++r) {
-    WriteExecuted(call_, step, b_, head_, first_query_ + r,
-                  kept != nullptr ? kept[r] : step.visited);
+    WriteExecuted(call_, step, b_, head_, first_query_ + r, scratch_.masks[r]);
   }
 }
 
@@ -194,7 +193,9 @@ bool PrefillTile::RunStepsFrom(StepKeys step) {
   while (step.count > 0) {
     int32_t count = 0;
     for (; step.count > 0 && count < kMostSteps; ++count) {
-      RecordWhole(step, nullptr);
+      for (int32_t r = 0; call_.arguments.executed != nullptr && r < rows_; ++r) {
+        WriteExecuted(call_, step, b_, head_, first_query_ + r, step.visited);
+      }
       steps[count] = PackedOf(step);
       step = NextStep(step.first + kStepKeys, StepKind::kWhole);
     }
@@ -253,7 +254,7 @@ void PrefillTile::Start() {
   for (int32_t r = 0; r < rows_; ++r) scratch_.spans[r] = visibility_.SpanOf(first_query_ + r);
   std::memset(scratch_.pipeline.q + rows_ * row_bytes, 0,
               static_cast<size_t>((padded_rows - rows_) * row_bytes));
-  std::fill_n(scratch_.pipeline.running_max, padded_rows, kMinusInfinity);
+  std::fill_n(scratch_.pipeline.running_max, padded_rows, from_zero_ ? 0.0f : kMinusInfinity);
   std::fill_n(scratch_.pipeline.bases, padded_rows, 0.0f);
   std::fill_n(scratch_.pipeline.sums, padded_rows * kSumLanes, 0.0f);
   begin_ = std::numeric_limits<int32_t>::max();
@@ -265,7 +266,7 @@ void PrefillTile::Start() {
   }
 }
 
-void PrefillTile::RunColumns() {
+bool PrefillTile::RunColumns() {
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& k = a.paged.page_size != 0 ? a.paged.k : a.k;
   const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
@@ -273,7 +274,7 @@ void PrefillTile::RunColumns() {
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
   while (true) {
     const int32_t count = index_row_.NextColumns(scratch_.columns, kStepKeys);
-    if (count == 0) return;
+    if (count == 0) return true;
     pipeline_.Drain();  // these columns take the place of the last ones
     PackArguments pack{.dtype = a.kv_dtype, .count = 1};
     for (int32_t i = 0; i < count; ++i) {
@@ -301,6 +302,7 @@ void PrefillTile::RunColumns() {
     }
     RunStep({.count = count, .gathered = scratch_.columns, .visited = BitRange(0, count)},
             scratch_.column_keys, scratch_.column_values, nullptr);
+    if (!BasesHold()) return false;
   }
 }
 
@@ -312,7 +314,11 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
     if (!Any(step.visited & BitRange(columns.begin, columns.end))) continue;
     tiles.columns[tiles.count++] = columns;
   }
-  if (!MaskStep(step, tiles.columns[0].begin, tiles.columns[tiles.count - 1].end)) return;
+  if (!MaskStep(step, {tiles.columns[0].begin, tiles.columns[tiles.count - 1].end})) return;
+  if (weighs_ && (from_zero_ || EveryRowHasScores()) && (!thinner_.active() || IsWhole(step)) &&
+      Weigh({keys, values}, next_keys)) {
+    return RecordWeighed(step);
+  }
   // DropTiles finds the maxima of two tiles one by one.
   const bool wants_maxima = !skips_ || tiles.count == 1;
   const bool final = !masked_ && !call_.adjusts_scores;
@@ -331,26 +337,27 @@ void PrefillTile::RunStep(const StepKeys& step, const void* keys, const void* va
   if (!dropped_last_) pipeline_.Push();
 }
 
-/// Sets the stage's ranges and, where a row does not see every column of [begin, end), the masks.
-/// False where no row sees any.
-bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
+/// Sets the stage's ranges and, where a row does not see all of `columns`, the masks. False where
+/// no row sees any.
+bool PrefillTile::MaskStep(const StepKeys& step, const ColumnRange& columns) {
   Stage& stage = pipeline_.now();
-  const bool whole =
-      step.count == kStepKeys && (step.visited & BitRange(begin, end)) == BitRange(begin, end);
-  const int32_t first_key = step.Key(std::min(begin, step.count - 1));
-  const int32_t last_key = step.Key(std::min(end, step.count) - 1) + 1;
+  const RowMask all = BitRange(columns.begin, columns.end);
+  const bool whole = step.count == kStepKeys && (step.visited & all) == all;
+  const int32_t first_key = step.Key(std::min(columns.begin, step.count - 1));
+  const int32_t last_key = step.Key(std::min(columns.end, step.count) - 1) + 1;
   masked_ = !(whole && !call_.has_pair_mask && scratch_.spans[0].Covers(first_key, last_key) &&
               scratch_.spans[rows_ - 1].Covers(first_key, last_key));
   if (!masked_) {
-    std::fill_n(stage.ranges, row_blocks(), ColumnRange{begin, end});
-    std::fill_n(stage.seen, row_blocks(), ColumnRange{begin, end});
-    // What rules and the executed mask start from.
-    if (thinner_.active() || call_.arguments.executed != nullptr) {
-      std::fill_n(scratch_.masks, rows_, BitRange(begin, end));
+    std::fill_n(stage.ranges, row_blocks(), columns);
+    std::fill_n(stage.seen, row_blocks(), columns);
+    // What rules, the executed mask and weighing of parts of a step start from.
+    if (thinner_.active() || call_.arguments.executed != nullptr || !(columns == kWholeStep)) {
+      std::fill_n(scratch_.masks, row_blocks() * kRowBlock, all);
     }
+    seeing_rows_ = BitRange(0, rows_);
     return true;
   }
-  bool any = false;
+  RowMask seeing = {};
   for (int32_t block = 0; block < row_blocks(); ++block) {
     RowMask together = {};
     for (int32_t r = block * kRowBlock; r < (block + 1) * kRowBlock; ++r) {
@@ -358,16 +365,17 @@ bool PrefillTile::MaskStep(const StepKeys& step, int32_t begin, int32_t end) {
                                ? visibility_.Bits(scratch_.spans[r], step, first_query_ + r, head_)
                                : RowMask{};
       scratch_.masks[r] = mask;
+      seeing.bits[r / 64] |= uint64_t{Any(mask)} << (r % 64);
       together = together | mask;
     }
     stage.ranges[block] = stage.seen[block] = {0, 0};
     if (!Any(together)) continue;
-    any = true;
     stage.seen[block] = {FirstBit(together) / 8 * 8, (EndBit(together) + 7) / 8 * 8};
     stage.ranges[block] = {FirstBit(together) / kSumLanes * kSumLanes,
                            (EndBit(together) + kSumLanes - 1) / kSumLanes * kSumLanes};
   }
-  return any;
+  seeing_rows_ = seeing_rows_ | seeing;
+  return Any(seeing);
 }
 
 void PrefillTile::AdjustScores(const StepKeys& step) {
@@ -510,6 +518,20 @@ void PrefillTile::RecordExecuted(const StepKeys& step, const Tiles& tiles) const
   for (int32_t r = 0; r < rows_; ++r) {
     WriteExecuted(call_, step, b_, head_, first_query_ + r, scratch_.masks[r] & stays);
   }
+}
+
+/// Where rows started from a score of 0: whether all that have seen a key weigh enough. Each is
+/// looked at after its first step, as weights only grow.
+bool PrefillTile::BasesHold() {
+  const RowMask unchecked = seeing_rows_ & ~checked_rows_;
+  if (!from_zero_ || !Any(unchecked)) return true;
+  float totals[kMaxTileRows];
+  call_.kernels.row_totals(scratch_.pipeline.sums, rows_, totals);
+  for (int32_t r = 0; r < rows_; ++r) {
+    if ((unchecked.bits[r / 64] >> (r % 64) & 1) != 0 && totals[r] < kSmallestTotal) return false;
+  }
+  checked_rows_ = seeing_rows_;
+  return true;
 }
 
 void PrefillTile::Finish() {

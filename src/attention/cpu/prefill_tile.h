@@ -37,11 +37,11 @@ class PrefillTile {
  public:
   /// Queries [first_query, first_query + tile rows) of `head` of sequence `b`, clipped to its end.
   /// `next`: the tile row that runs after it in this scratch.
-  /// `whole_steps`: Kernels::weigh and run_steps may be used.
+  /// `fast`: Kernels::weigh and run_steps may be used.
   PrefillTile(const Call& call, const PackedSizes& sizes, const PackedHead& packed,
               PrefillScratch& scratch, int32_t b, int32_t head, int32_t first_query,
-              const NextTileRow& next, bool whole_steps);
-  /// False, and nothing is stored, where whole steps found numbers that are too large for them.
+              const NextTileRow& next, bool fast);
+  /// False, and nothing is stored, where the fast ways found numbers that are not for them.
   [[nodiscard]] bool Run();
 
  private:
@@ -61,20 +61,19 @@ class PrefillTile {
   StepKeys NextStep(int32_t first, StepKind kind);
   PackedStep PackedOf(const StepKeys& step) const;
   void RunStepAlone(const StepKeys& step, const StepKeys& next);
+  bool IsPlain() const;
   bool CanRunWholeSteps() const;
   bool IsWhole(const StepKeys& step) const;
   bool HasEnoughWholeSteps();
   bool RunWholeSteps();
   void RunOtherStep(const StepKeys& step, const StepKeys& next);
-  bool WeighStep(const StepKeys& step, const StepKeys& next);
-  RowMask* KeptMasks() const;
+  bool Weigh(const PackedStep& step, const void* next_keys);
   void RecordWeighed(const StepKeys& step);
-  void RecordWhole(const StepKeys& step, const RowMask* kept) const;
   bool RunStepsFrom(StepKeys step);
   bool EveryRowHasScores();
   bool RunSteps(const PackedStep* steps, int32_t count);
-  void RunColumns();
-  bool MaskStep(const StepKeys& step, int32_t begin, int32_t end);
+  bool RunColumns();
+  bool MaskStep(const StepKeys& step, const ColumnRange& columns);
   void AdjustScores(const StepKeys& step);
   void ApplyMasks(bool wants_maxima);
   void FindMaxima(const ColumnRange* ranges, float* maxima) const;
@@ -83,7 +82,10 @@ class PrefillTile {
   void DropTiles(Tiles& tiles);
   bool Skips(const float* maxima, const float* running) const;
   void RecordExecuted(const StepKeys& step, const Tiles& tiles) const;
+  bool BasesHold();
   void Finish();
+  /// Whether `weigh` is asked what N:M keeps.
+  bool counts_kept() const { return thinner_.active() && call_.counts_drops; }
   int32_t row_blocks() const { return (rows_ + kRowBlock - 1) / kRowBlock; }
 
   const Call& call_;
@@ -98,12 +100,18 @@ class PrefillTile {
   int32_t rows_;
   float threshold_ = 0.0f;  // set with skips_, so declared before it
   bool skips_;
-  bool whole_steps_;       // steps that all rows see whole run together
+  bool whole_steps_;  // steps that all rows see whole run together, by run_steps
+  bool weighs_;       // steps are weighed by `weigh` where rows have bases
+  // All have from the start: of a score of 0, which weighs nothing. Else each needs its maxima
+  // first.
+  bool from_zero_;
   bool votes_on_weights_;  // of skip-softmax, where the step before stayed
   bool every_row_has_scores_ = false;
   // Keys that some row sees lie below sink_end_ or in [begin_, end_).
   int32_t sink_end_ = 0, begin_ = 0, end_ = 0;
-  bool masked_ = false;        // the current step needs its masks
+  bool masked_ = false;  // the current step needs its masks
+  // Rows that some step so far has a key for, and those that BasesHold has seen.
+  RowMask seeing_rows_ = {}, checked_rows_ = {};
   bool dropped_last_ = false;  // the step before was
   PrefillPipeline pipeline_;
   Drops drops_;
