@@ -7,10 +7,6 @@
 namespace tamis::cpu {
 namespace {
 
-/// Whole steps of a tile row that are worth a run: it starts and ends with products that have no
-/// others beside them.
-constexpr int32_t kFewestWholeSteps = 4;
-
 /// What the weights of a row must come to that is held to a base of 0, whatever its maximum: far
 /// from where they, or their products with values, are too small for fp32.
 constexpr float kSmallestTotal = 0x1p-20f;
@@ -66,7 +62,6 @@ PrefillTile::PrefillTile(const Call& call, const PackedSizes& sizes, const Packe
 
 bool PrefillTile::Run() {
   Start();
-  whole_steps_ = whole_steps_ && HasEnoughWholeSteps();
   if (!weighs_) pipeline_.FetchNextQueries();
   for (StepKeys step = NextStep(0, StepKind::kOther); step.count > 0;) {
     StepKeys next = NextStep(step.first + kStepKeys, StepKind::kOther);
@@ -138,15 +133,6 @@ bool PrefillTile::IsWhole(const StepKeys& step) const {
   return thinner_.IsPlainTwoOfFour(step, first_query_);
 }
 
-bool PrefillTile::HasEnoughWholeSteps() {
-  StepKeys step = {.first = -kStepKeys};
-  for (int32_t count = 0; count < kFewestWholeSteps; ++count) {
-    step = NextStep(step.first + kStepKeys, StepKind::kWhole);
-    if (step.count == 0) return false;
-  }
-  return true;
-}
-
 /// The whole steps, after all others: these leave every row a base to start from. Where a row has
 /// none, steps run alone until it has.
 bool PrefillTile::RunWholeSteps() {
@@ -189,7 +175,7 @@ void PrefillTile::RecordWeighed(const StepKeys& step) {
 bool PrefillTile::RunStepsFrom(StepKeys step) {
   constexpr int32_t kMostSteps = 64;
   PackedStep steps[kMostSteps];
-  pipeline_.Drain();
+  if (step.count > 0) pipeline_.Drain();
   while (step.count > 0) {
     int32_t count = 0;
     for (; step.count > 0 && count < kMostSteps; ++count) {

@@ -64,7 +64,6 @@ class PrefillTile {
   bool IsPlain() const;
   bool CanRunWholeSteps() const;
   bool IsWhole(const StepKeys& step) const;
-  bool HasEnoughWholeSteps();
   bool RunWholeSteps();
   void RunOtherStep(const StepKeys& step, const StepKeys& next);
   bool Weigh(const PackedStep& step, const void* next_keys);
