@@ -317,19 +317,12 @@ TEST(ExecutorRules, OutputsDoNotDependOnWhatElseIsAsked) {
   for (const cpu::Variant variant : Variants()) {
     if (variant == cpu::Variant::kAmxBf16 || variant == cpu::Variant::kAmxBf16Emulated) continue;
     RunVariant(variant, problem, &view, {}, Pool());
-    const auto outputs = [&] {
-      std::vector<double> o;
-      for (int32_t query = 0; query < all.query_tokens; ++query) {
-        for (int32_t d = 0; d < all.head_dim; ++d) o.push_back(problem.Output(0, 0, query, d));
-      }
-      return o;
-    };
-    const std::vector<double> expected = outputs();
+    const std::vector<double> expected = Outputs(problem);
     problem.arguments.lse = nullptr;
     problem.arguments.counts = nullptr;
     problem.arguments.executed = nullptr;
     RunVariant(variant, problem, &view, {}, Pool());
-    EXPECT_EQ(outputs(), expected) << VariantName(variant);
+    EXPECT_EQ(Outputs(problem), expected) << VariantName(variant);
     problem.arguments = all;
   }
 }

@@ -12,17 +12,6 @@
 namespace tamis::attention_testing {
 namespace {
 
-std::vector<double> Outputs(const Problem& problem) {
-  const AttentionArguments& a = problem.arguments;
-  std::vector<double> outputs;
-  for (int32_t head = 0; head < a.q_heads; ++head) {
-    for (int32_t query = 0; query < a.query_tokens; ++query) {
-      for (int32_t d = 0; d < a.dim_v(); ++d) outputs.push_back(problem.Output(0, head, query, d));
-    }
-  }
-  return outputs;
-}
-
 enum class Hard : uint8_t { kRising, kFalling, kNan, kInfinity, kLarge, kHuge, kAllEqual };
 constexpr int32_t kHardKeys = 1000, kHardKey = 300;
 

@@ -249,6 +249,17 @@ void ExpectMatches(cpu::Variant variant, Problem& problem, const TileIndex* inde
   EXPECT_LE(alone.max_abs, bounds.o) << "without LSE";
 }
 
+std::vector<double> Outputs(const Problem& problem) {
+  const AttentionArguments& a = problem.arguments;
+  std::vector<double> outputs;
+  for (int32_t head = 0; head < a.q_heads; ++head) {
+    for (int32_t query = 0; query < a.query_tokens; ++query) {
+      for (int32_t d = 0; d < a.dim_v(); ++d) outputs.push_back(problem.Output(0, head, query, d));
+    }
+  }
+  return outputs;
+}
+
 std::vector<char> OutputBytes(const Problem& problem) {
   std::vector<char> bytes = RowBytes(problem);
   const char* executed = reinterpret_cast<const char*>(problem.executed().data());

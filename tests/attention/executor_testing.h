@@ -38,6 +38,8 @@ void ExpectMatches(cpu::Variant variant, Problem& problem, const TileIndex* inde
 void ExpectAllMatch(Problem& problem, const TileIndex* index, const TileRule& rule, double ulps,
                     ThreadPool& pool);
 
+/// O of the first sequence: [q_heads][query_tokens][dim_v].
+std::vector<double> Outputs(const Problem& problem);
 /// All outputs as bytes, to compare two runs bit by bit.
 std::vector<char> OutputBytes(const Problem& problem);
 
