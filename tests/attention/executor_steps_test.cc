@@ -61,10 +61,10 @@ TEST(ExecutorSteps, WholeStepsMeetHardScores) {
       // Without bf16 operands the bf16 builds are the avx512 one.
       if (variant >= cpu::Variant::kAvx512Bf16 && dtype != DType::kBF16) continue;
       for (const int32_t head_dim : {64, 128}) {
-        for (int i = 0; i < 2 * kHardKinds; ++i) {
-          const auto hard = static_cast<Hard>(i / 2);
+        for (int hard_call = 0; hard_call < 2 * kHardKinds; ++hard_call) {
+          const auto hard = static_cast<Hard>(hard_call / 2);
           // Tile rows see parts of two steps, or of one.
-          const int32_t query_tokens = i % 2 == 0 ? 448 : 480;
+          const int32_t query_tokens = hard_call % 2 == 0 ? 448 : 480;
           if (query_tokens == 480 && dtype != DType::kBF16) continue;
           Problem problem({.head_dim = head_dim,
                            .query_tokens = query_tokens,
@@ -131,7 +131,7 @@ TEST(ExecutorSteps, WholeStepsMatchTheReference) {
   for (const int32_t head_dim : {64, 128}) {
     std::vector<ProblemOptions> kinds;
     kinds.push_back(plain({.head_dim = head_dim}));
-    // Tile rows see parts of one step, their diagonal: all run in one.
+    // Tile rows see part of one step only, their diagonal.
     for (const Values values : {Values::kGaussian, Values::kStructured}) {
       for (const float scale : {0.0f, 0.5f}) {
         kinds.push_back(plain({.head_dim = head_dim, .softmax_scale = scale, .values = values}));
