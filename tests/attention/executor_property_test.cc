@@ -185,7 +185,7 @@ TEST(ExecutorProperty, EmulatedDotProductsFlushAndRoundAsTheInstruction) {
 
 /// Decoding fetches ahead in ways that the processor chooses, this machine's being one of them.
 TEST(ExecutorProperty, FetchesChangeNothing) {
-  constexpr int32_t kKeys = 300;
+  constexpr int32_t kKeys = 300, kStride = 320;
   Rng rng(7);
   for (const CpuIsa isa : AvailableCpuIsas()) {
     for (const DType dtype : {DType::kF32, DType::kBF16}) {
@@ -221,11 +221,18 @@ TEST(ExecutorProperty, FetchesChangeNothing) {
               run.then = kv.data();
               run.then_stride = run.stride;
             }
-            std::vector<float> out(rows * (kKeys + 1 + cpu::kMaxHeadDim), 0.0f);
-            float* maxima = out.data() + rows * kKeys;
-            float* o = maxima + rows;
-            kernels.decode_scores(run, q.data(), rows, out.data(), kKeys, maxima);
-            kernels.decode_values(run, out.data(), kKeys, rows, o);
+            std::vector<float> out(rows * (kStride + 2 + cpu::kMaxHeadDim), 0.0f);
+            float* maxima = out.data() + rows * kStride;
+            float* totals = maxima + rows;
+            float* o = totals + rows;
+            std::vector<char> weights(static_cast<size_t>(rows) * kStride * kernels.element_bytes);
+            kernels.decode_scores(run, q.data(), rows, out.data(), kStride, maxima);
+            for (int32_t r = 0; r < rows; ++r) {
+              kernels.decode_exponentials(out.data() + r * kStride, kStride, 0.1f, 1.0f,
+                                          weights.data() + r * kStride * kernels.element_bytes,
+                                          totals + r);
+            }
+            kernels.decode_values(run, weights.data(), kStride, rows, o);
             if (expected.empty()) expected = out;
             EXPECT_EQ(out, expected)
                 << Name(isa) << ' ' << Name(dtype) << ' ' << dim << ' ' << rows;

@@ -44,6 +44,7 @@ DecodeStorage::DecodeStorage(const DecodeShape& shape, int64_t steps, Carver& ca
 
 DecodeScratch::DecodeScratch(const DecodeShape& shape, Carver& carver)
     : scored(shape, shape.scores_first ? 0 : shape.splits_at_once * kSplitSteps, carver) {
+  weights = carver.Take<char>(int64_t{shape.rows} * kSplitKeys * shape.element_bytes);
   value_sums = carver.Take<float>(int64_t{shape.rows} * kMaxHeadDim);
   q = carver.Take<char>(int64_t{shape.rows} * kMaxHeadDim * shape.element_bytes);
   masks = carver.Take<RowMask>(int64_t{kSplitSteps} * shape.rows);

@@ -12,8 +12,9 @@
 
 namespace tamis::cpu {
 
-/// Steps of one split: 2048 keys. Fixed, so that results do not depend on the number of threads.
+/// Steps of one split. Fixed, so that results do not depend on the number of threads.
 inline constexpr int32_t kSplitSteps = 16;
+inline constexpr int32_t kSplitKeys = kSplitSteps * kStepKeys;
 inline int32_t SplitsOf(int64_t steps) {
   return static_cast<int32_t>((steps + kSplitSteps - 1) / kSplitSteps);
 }
@@ -58,6 +59,7 @@ struct DecodeStorage {
 struct DecodeScratch {
   DecodeScratch(const DecodeShape& shape, Carver& carver);
   StepScores scored;    // of splits_at_once splits, where scores do not come first
+  char* weights;        // [rows][kSplitKeys] elements of the kernels: of the split at hand
   float* value_sums;    // [rows][kMaxHeadDim] in the kernels' order
   char* q;              // [rows][kMaxHeadDim] elements of the kernels
   RowMask* masks;       // [kSplitSteps][rows]
@@ -96,6 +98,10 @@ class DecodeUnit {
   float* KeyScores(int32_t row, int64_t key) const {
     return scored_.scores + row * scored_.stride + (key - int64_t{first_step_} * kStepKeys);
   }
+  /// Of a row, from a key of the split at hand on.
+  char* Weights(int32_t row, int64_t key) const {
+    return scratch_.weights + (int64_t{row} * kSplitKeys + key % kSplitKeys) * shape_.element_bytes;
+  }
   float* TileMax(int32_t s, int32_t tile) const {
     return scored_.tile_max + (int64_t{s - first_step_} * shape_.step_tiles + tile) * rows_;
   }
@@ -127,7 +133,7 @@ class DecodeUnit {
   void DropQuery(int32_t s, int32_t tile, int32_t query);
   void RecordExecuted(int32_t s, const ColumnRange& tile, int32_t row);
   void AddGathered(int32_t s, const ColumnRange& columns);
-  void AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows, const float* weights);
+  void AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows, const char* weights);
   int32_t GatherColumns(int32_t row, int32_t s, int32_t* keys) const;
   int32_t RowsAlike(int32_t row) const;
 

@@ -2,6 +2,7 @@
 // merged.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "attention/cpu/decode_runs.h"
@@ -55,7 +56,7 @@ void DecodeUnit::WeighSplit(int32_t split) {
     WeighAll(first, blocks_end, base_max, sums, columns);
   }
   ForRuns(columns, first, blocks_end,
-          [&](int32_t key, int32_t count) { AddValues(key, count, 0, rows_, KeyScores(0, key)); });
+          [&](int32_t key, int32_t count) { AddValues(key, count, 0, rows_, Weights(0, key)); });
   for (int32_t s = blocks_end; s < last; ++s) {
     AddGathered(s, WeighStep(s, base_max, sums));
   }
@@ -82,7 +83,7 @@ void DecodeUnit::WeighAll(int32_t first, int32_t last, const float* base_max, fl
       for (; end < last && sees(end); ++end) columns[end - first] = Visible(end);
       if (end > s) {
         call_.kernels.decode_exponentials(Scores(r, s), (end - s) * kStepKeys, call_.factor, base,
-                                          sums + r);
+                                          Weights(r, int64_t{s} * kStepKeys), sums + r);
         continue;
       }
       const ColumnRange& visible = Visible(end++);
@@ -123,12 +124,14 @@ ColumnRange DecodeUnit::WeighStep(int32_t s, const float* base_max, float* sums)
 /// Returns the columns that stay.
 ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, float base,
                                  float* sum) {
-  float* scores = Scores(row, s);
+  const float* scores = Scores(row, s);
+  const int64_t first = int64_t{s} * kStepKeys;
   ColumnRange stays{kStepKeys, 0};
   for (int32_t tile = 0; tile < shape_.step_tiles; ++tile) {
     const ColumnRange columns = TileColumns(tile);
     if (dropped[tile] || TileMax(s, tile)[row] == kMinusInfinity) {
-      std::fill(scores + columns.begin, scores + columns.end, 0.0f);
+      std::memset(Weights(row, first + columns.begin), 0,
+                  static_cast<size_t>(columns.end - columns.begin) * shape_.element_bytes);
       continue;
     }
     stays = {std::min(stays.begin, columns.begin), columns.end};
@@ -136,7 +139,7 @@ ColumnRange DecodeUnit::WeighRow(int32_t s, int32_t row, const bool* dropped, fl
   }
   if (stays.begin < stays.end) {
     call_.kernels.decode_exponentials(scores + stays.begin, stays.end - stays.begin, call_.factor,
-                                      base, sum);
+                                      base, Weights(row, first + stays.begin), sum);
   }
   return stays;
 }
@@ -176,14 +179,15 @@ void DecodeUnit::AddGathered(int32_t s, const ColumnRange& columns) {
     last = first + RowsAlike(first);
     const int32_t count = GatherColumns(first, s, scratch_.columns);
     for (int32_t c = columns.begin; c < std::min(columns.end, count); ++c) {
-      AddValues(scratch_.columns[c], 1, first, last - first, Scores(first, s) + c);
+      AddValues(scratch_.columns[c], 1, first, last - first,
+                Weights(first, int64_t{s} * kStepKeys + c));
     }
   }
 }
 
 /// Values of `count` keys from `key` on. `weights`: of the first row and key.
 void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_t rows,
-                           const float* weights) {
+                           const char* weights) {
   const AttentionArguments& a = call_.arguments;
   const ConstTensor& v = a.paged.page_size != 0 ? a.paged.v : a.v;
   const auto element = static_cast<int64_t>(SizeOf(a.kv_dtype));
@@ -197,8 +201,8 @@ void DecodeUnit::AddValues(int32_t key, int32_t count, int32_t first_row, int32_
     run.next = std::min(count - done, length) - run.count;
     run.rows = static_cast<const char*>(v.data) +
                sequence_.KeyOffset(v.stride, key + done, kv_head_) * element;
-    call_.kernels.decode_values(run, weights + done, scored_.stride, rows,
-                                scratch_.value_sums + int64_t{first_row} * kMaxHeadDim);
+    call_.kernels.decode_values(run, weights + int64_t{done} * shape_.element_bytes, kSplitKeys,
+                                rows, scratch_.value_sums + int64_t{first_row} * kMaxHeadDim);
   }
 }
 

@@ -302,12 +302,14 @@ struct Kernels {
   /// maxima[row] to the largest of them.
   void (*decode_scores)(const RowsArguments& k, const void* q, int32_t rows, float* s,
                         int64_t s_stride, float* maxima);
-  /// s[i] = exp2(factor * s[i] - base) for `count` (a multiple of 64) scores, whose sums are added
-  /// to *sum step by step of kStepKeys.
-  void (*decode_exponentials)(float* s, int32_t count, float factor, float base, float* sum);
-  /// sums[row] += p[row] . v, for any number of keys; sums are [rows][kMaxHeadDim] in an order of
-  /// columns of the kernels' own.
-  void (*decode_values)(const RowsArguments& v, const float* p, int64_t p_stride, int32_t rows,
+  /// p[i] = exp2(factor * s[i] - base), elements of the table, for `count` (a multiple of 64)
+  /// scores. Their sums before rounding are added to *sum step by step of kStepKeys.
+  void (*decode_exponentials)(const float* s, int32_t count, float factor, float base, void* p,
+                              float* sum);
+  /// sums[row] += p[row] . v, for any number of keys; p is as decode_exponentials leaves it,
+  /// p_stride elements from row to row; sums are [rows][kMaxHeadDim] in an order of columns of the
+  /// kernels' own.
+  void (*decode_values)(const RowsArguments& v, const void* p, int64_t p_stride, int32_t rows,
                         float* sums);
   /// o = sums in the order of columns, `dim` of them; o too is [rows][kMaxHeadDim].
   void (*order_values)(const float* sums, int32_t rows, int32_t dim, float* o);
