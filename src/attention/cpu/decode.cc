@@ -9,8 +9,8 @@ namespace {
 
 /// Scores and partial results of a wave of units; a unit that needs more is a wave alone.
 constexpr size_t kWaveBytes = size_t{64} << 20;
-/// Splits for each worker from which on it takes several at once.
-constexpr int64_t kManySplits = 16;
+/// Items for each worker, so that all end together, where they hold several splits.
+constexpr int64_t kItemsPerWorker = 8;
 
 /// Splits of a unit of the wave.
 struct Item {
@@ -125,7 +125,8 @@ class Decode {
   void ListItems() {
     int64_t all = 0;
     for (int64_t unit = 0; unit < unit_count_; ++unit) all += SplitsOf(units_[unit].steps);
-    const int32_t at_once = all >= kManySplits * workers_ ? shape_.splits_at_once : 1;
+    const auto at_once = static_cast<int32_t>(
+        std::clamp<int64_t>(all / (kItemsPerWorker * workers_), 1, shape_.splits_at_once));
     item_count_ = 0;
     for (int64_t first = 0, last = 0; first < unit_count_; first = last) {
       const auto same = [&](const Unit& u) {

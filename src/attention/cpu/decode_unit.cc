@@ -21,7 +21,11 @@ DecodeShape::DecodeShape(const Call& call) {
   queries = std::clamp(kUnitRows / group, 1, std::max(1, call.arguments.query_tokens));
   rows = queries * group;
   element_bytes = call.kernels.element_bytes;
-  splits_at_once = rows <= kFewRows ? kMostSplitsAtOnce : 1;
+  const int64_t split_bytes = int64_t{kSplitKeys} * call.arguments.head_dim *
+                              static_cast<int64_t>(SizeOf(call.arguments.kv_dtype));
+  splits_at_once = rows > kFewRows ? 1
+                                   : static_cast<int32_t>(std::clamp<int64_t>(
+                                         kBytesAtOnce / split_bytes, 2, kMostSplitsAtOnce));
   tile_columns = call.tiles.columns;
   step_tiles = kStepKeys / tile_columns;
   scores_first = call.rule.skip_softmax.lambda != nullptr;

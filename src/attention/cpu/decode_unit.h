@@ -19,9 +19,10 @@ inline int32_t SplitsOf(int64_t steps) {
   return static_cast<int32_t>((steps + kSplitSteps - 1) / kSplitSteps);
 }
 
-/// Splits that a worker takes one after the other at most: keys of all, then values of all, since
-/// memory is read the faster the longer it is read on.
-inline constexpr int32_t kMostSplitsAtOnce = 2;
+/// Bytes of keys that a worker reads before their values, in whole splits: memory is read the
+/// faster the longer it is read on.
+inline constexpr int64_t kBytesAtOnce = int64_t{1} << 20;
+inline constexpr int32_t kMostSplitsAtOnce = 4;
 
 /// Shapes of decode units of one call.
 struct DecodeShape {
