@@ -12,6 +12,10 @@ namespace {
 constexpr int64_t kRowBlock = 256;
 /// Work items per worker that even out their ends.
 constexpr int64_t kItemsPerWorker = 8;
+/// Fewer where they would hold fewer bytes of weights than this: what is fetched past the end of an
+/// item is for another worker.
+constexpr int64_t kItemBytes = int64_t{1} << 20;
+constexpr int64_t kLeastItemsPerWorker = 2;
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
@@ -104,7 +108,15 @@ void Linear::RunDirect(const Job& job) {
   const BF16Rows x = multiply_ == DType::kBF16 ? Narrow(job, stride) : BF16Rows{};
   // A worker takes panels in runs: neighbours lie one after the other in memory.
   const auto panels = static_cast<int64_t>(job.panels.size());
-  const int64_t run = (panels - 1) / (kItemsPerWorker * pool_.size()) + 1;
+  int64_t bytes = 0;
+  for (const Panel& panel : job.panels) {
+    for (const PanelSource& source : panel.sources) {
+      if (source.count > 0) bytes += source.count * static_cast<int64_t>(source.weight->row_bytes);
+    }
+  }
+  const int64_t items =
+      std::clamp(bytes / (kItemBytes * pool_.size()), kLeastItemsPerWorker, kItemsPerWorker);
+  const int64_t run = (panels - 1) / (items * pool_.size()) + 1;
   const auto task = [&](int64_t item, int worker) {
     auto* products = workers_[worker].products.as<float>();
     for (int64_t p = item * run; p < std::min(panels, (item + 1) * run); ++p) {

@@ -17,9 +17,6 @@
 namespace tamis {
 namespace {
 
-/// Bytes asked for ahead of the block being read, as in kernels_impl.h.
-constexpr int64_t kDotPrefetchBytes = 2048;
-
 inline __m512bh LoadEntries(const uint16_t* x) {
   return reinterpret_cast<__m512bh>(_mm512_loadu_si512(x));
 }
@@ -43,16 +40,19 @@ struct NibbleDot {
                     int64_t y_stride, __m512i table) {
     __m512 sums[kRows][kM];
     __m128 minima[kRows][kM];  // lane 1 adds up m times the block's sum of x
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
       for (int i = 0; i < kM; ++i) {
         sums[r][i] = _mm512_setzero_ps();
         minima[r][i] = _mm_setzero_ps();
       }
     }
     for (int64_t b = 0; b < columns / kColumnStep; ++b) {
+#pragma GCC unroll 4
       for (int r = 0; r < kRows; ++r) {
         const uint8_t* block = rows[r] + b * kBlockBytes;
-        __builtin_prefetch(block + kDotPrefetchBytes);
+        FetchWeights(block);
         uint32_t halves = 0;
         std::memcpy(&halves, block, kMinimum ? 4 : 2);
         const __m128 header = _mm_cvtph_ps(_mm_cvtsi32_si128(static_cast<int>(halves)));
@@ -64,6 +64,7 @@ struct NibbleDot {
             _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_srli_epi16(low, 4), 1);
         const auto entries = reinterpret_cast<__m512bh>(_mm512_permutexvar_epi16(index, table));
         const __m512 scale = _mm512_broadcastss_ps(header);
+#pragma GCC unroll 4
         for (int i = 0; i < kM; ++i) {
           const __m512 dot = _mm512_dpbf16_ps(
               _mm512_setzero_ps(), entries, LoadEntries(x.values + i * x.stride + b * kColumnStep));
@@ -75,7 +76,9 @@ struct NibbleDot {
         }
       }
     }
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
       for (int i = 0; i < kM; ++i) {
         y[i * y_stride + r] =
             _mm512_reduce_add_ps(sums[r][i]) + _mm_cvtss_f32(_mm_movehdup_ps(minima[r][i]));
@@ -108,7 +111,7 @@ struct PlainBF16Dot {
       __m512 sums[kM][2];
       for (int i = 0; i < kM; ++i) sums[i][0] = sums[i][1] = _mm512_setzero_ps();
       for (int64_t c = 0; c < whole; c += kColumnStep) {
-        __builtin_prefetch(rows[r] + 2 * c + kDotPrefetchBytes);
+        FetchWeights(rows[r] + 2 * c);
         const __m512bh entries = LoadEntries(row + c);
         for (int i = 0; i < kM; ++i) {
           // Two sums in turn hide the latency of the addition.

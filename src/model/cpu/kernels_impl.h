@@ -16,10 +16,6 @@ namespace {
 
 // --- products with rows as stored ----------------------------------------------------------------
 
-/// Weights are read once, from memory, and rows are too short for the processor to foresee the next
-/// ones: ask for them this far ahead. Callers walk rows in the order of memory.
-constexpr int64_t kPrefetchBytes = 2048;
-
 /// kRows weight rows times kM rows of x. Two sums a product hide the latency of the addition.
 template <typename Format, int kRows, int kM>
 void DotBlock(const uint8_t* const* rows, int64_t columns, const float* x, int64_t x_stride,
@@ -38,7 +34,7 @@ void DotBlock(const uint8_t* const* rows, int64_t columns, const float* x, int64
   const int64_t whole = Format::kElementBytes == 0 ? columns : columns / kColumnStep * kColumnStep;
   for (int64_t column = 0; column < whole; column += kColumnStep) {
     for (int r = 0; r < kRows; ++r) {
-      __builtin_prefetch(rows[r] + Format::Offset(column) + kPrefetchBytes);
+      FetchWeights(rows[r] + Format::Offset(column));
       Lanes a, b;
       Format::Expand(rows[r], column, a, b);
       accumulate(r, column, a, b);
