@@ -5,12 +5,13 @@
 #ifndef TAMIS_MODEL_CPU_DOT_BF16_H_
 #define TAMIS_MODEL_CPU_DOT_BF16_H_
 
+#include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
 #include "model/cpu/kernels.h"
 #include "model/cpu/lanes.h"
-#include "tamis/dtype.h"
 
 #if defined(__AVX512BF16__)
 
@@ -26,12 +27,17 @@ template <bool kMinimum>
 struct NibbleDot {
   static constexpr int64_t kBlockBytes = kMinimum ? 20 : 18;
 
+  /// What each nibble stands for, twice, in bf16: whole numbers below 16 are exact.
   static __m512i Table() {
-    alignas(64) uint16_t table[32];
-    for (int i = 0; i < 32; ++i) {
-      table[i] = ToBFloat16(static_cast<float>(i % 16) - (kMinimum ? 0.0f : 8.0f)).bits;
-    }
-    return _mm512_load_si512(table);
+    alignas(64) static constexpr auto kTable = [] {
+      std::array<uint16_t, 32> table{};
+      for (int i = 0; i < 32; ++i) {
+        const float value = static_cast<float>(i % 16) - (kMinimum ? 0.0f : 8.0f);
+        table[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+      }
+      return table;
+    }();
+    return _mm512_load_si512(kTable.data());
   }
 
   /// kRows weight rows times kM rows of x.
