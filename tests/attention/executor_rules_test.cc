@@ -327,14 +327,14 @@ TEST(ExecutorRules, OutputsDoNotDependOnWhatElseIsAsked) {
   }
 }
 
-/// Long sequences: a worker takes two splits at a time where each has many, and one at the end.
+/// Long sequences: a worker takes four splits at a time where each has many, and one at the end.
 TEST(ExecutorRules, SplitsAtOnce) {
   Problem problem({.batch = 2,
                    .q_heads = 64,
                    .kv_heads = 32,
                    .head_dim = 32,
                    .query_tokens = 1,
-                   .key_lengths = {4200, 300},
+                   .key_lengths = {8400, 300},
                    .phase = Phase::kDecode,
                    .values = Values::kStructured});
   const TileIndexStorage storage =
